@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cityid
+
+import (
+	"slices"
+	"strings"
+)
+
+// Limits on policies.
+const (
+	MaxMembers     = 16 // members of a policy
+	MaxKeys        = 16 // keys of a member
+	MaxPolicyDepth = 3  // codes that may stand as members of one another, from the first policy down
+)
+
+// Roles is a set of purposes a key may serve.
+type Roles uint8
+
+// The roles. A control key takes part in everything its policy decides; the
+// others serve one purpose each.
+const (
+	RoleControl Roles = 1 << iota // counts towards the policy's threshold
+	RoleAssert                    // attests for the code, and signs its certificates
+	RoleGateway                   // anchors receipts
+	RoleField                     // attests installation
+	RoleIntake                    // brings applications onto the chain
+	RoleEncrypt                   // receives encrypted evidence; never signs
+)
+
+var roleNames = []string{"control", "assert", "gateway", "field", "intake", "encrypt"}
+
+const allRoles = 1<<6 - 1
+
+// String returns the names of the roles, separated by commas.
+func (r Roles) String() string {
+	var out []string
+	for i, n := range roleNames {
+		if r&(1<<i) != 0 {
+			out = append(out, n)
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+// MarshalText returns the form of String.
+func (r Roles) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText parses role names separated by commas.
+func (r *Roles) UnmarshalText(text []byte) error {
+	*r = 0
+	for n := range strings.SplitSeq(string(text), ",") {
+		i := slices.Index(roleNames, n)
+		if i < 0 {
+			return Errorf(ErrInvalid, "role %.40q: want some of %s, separated by commas", n, strings.Join(roleNames, ", "))
+		}
+		*r |= 1 << i
+	}
+	return nil
+}
+
+// Key is a public key within a policy.
+type Key struct {
+	Public      PublicKey `cbor:"1,keyasint" json:"public"`
+	Roles       Roles     `cbor:"2,keyasint" json:"roles"`
+	From        Time      `cbor:"3,keyasint,omitempty" json:"from,omitempty"`        // first moment it counts; zero: always
+	Until       Time      `cbor:"4,keyasint,omitempty" json:"until,omitempty"`       // first moment it no longer counts; zero: never ends
+	Compromised Time      `cbor:"5,keyasint,omitempty" json:"compromised,omitempty"` // from this moment on it counts for nothing; zero: not known to be
+}
+
+// Holds reports whether the key has any of the roles and counts at t.
+func (k *Key) Holds(roles Roles, t Time) bool {
+	return k.Roles&roles != 0 && t >= k.From && (k.Until == 0 || t < k.Until) && (k.Compromised == 0 || t < k.Compromised)
+}
+
+// Member is one vote in a policy: a set of keys of which any one signs, or a
+// code, which votes when its own policy is met. Exactly one of both is set.
+type Member struct {
+	Keys []Key `cbor:"1,keyasint,omitempty" json:"keys,omitempty"`
+	Code Code  `cbor:"2,keyasint,omitzero" json:"code,omitzero"`
+}
+
+// Policy says who controls a record: Threshold of its members.
+type Policy struct {
+	Threshold uint8    `cbor:"1,keyasint" json:"threshold"` // 1 to the number of members
+	Members   []Member `cbor:"2,keyasint" json:"members"`
+}
+
+// Hash returns the SHA-256 of the policy's encoding; of nil, the zero Digest.
+func (p *Policy) Hash() Digest {
+	if p == nil {
+		return Digest{}
+	}
+	return hashOf(MustMarshal(p))
+}
+
+// Check reports what is wrong with the policy taken by itself: sizes, a key
+// that appears twice, a threshold its members can not reach. Whether code
+// members exist and can meet their own policies is for the registry to say.
+func (p *Policy) Check() error {
+	if len(p.Members) < 1 || len(p.Members) > MaxMembers {
+		return Errorf(ErrPolicy, "a policy has 1 to %d members, not %d", MaxMembers, len(p.Members))
+	}
+	if p.Threshold < 1 || int(p.Threshold) > len(p.Members) {
+		return Errorf(ErrPolicy, "threshold %d of %d members can not be met", p.Threshold, len(p.Members))
+	}
+	seen := map[string]bool{}
+	for i := range p.Members {
+		m := &p.Members[i]
+		if m.Code.IsZero() == (len(m.Keys) == 0) {
+			return Errorf(ErrPolicy, "member %d: want either keys or a code", i)
+		}
+		if !m.Code.IsZero() && seen[m.Code.String()] {
+			return Errorf(ErrPolicy, "member %s appears twice", m.Code)
+		}
+		seen[m.Code.String()] = !m.Code.IsZero()
+		if len(m.Keys) > MaxKeys {
+			return Errorf(ErrPolicy, "member %d has %d keys: at most %d", i, len(m.Keys), MaxKeys)
+		}
+		for j := range m.Keys {
+			if err := m.Keys[j].check(); err != nil {
+				return err
+			}
+			if id := "key " + string(m.Keys[j].Public); seen[id] {
+				return Errorf(ErrPolicy, "key %s appears twice", m.Keys[j].Public)
+			} else {
+				seen[id] = true
+			}
+		}
+	}
+	return nil
+}
+
+func (k *Key) check() error {
+	if k.Public.Algorithm() == "" || k.Public.Algorithm() == "sm2" {
+		return Errorf(ErrPolicy, "key %s: unknown algorithm", k.Public)
+	}
+	if k.Roles == 0 || k.Roles > allRoles {
+		return Errorf(ErrPolicy, "key %s has no role", k.Public)
+	}
+	if signs := k.Public.Signs(); signs && k.Roles&RoleEncrypt != 0 || !signs && k.Roles != RoleEncrypt {
+		return Errorf(ErrPolicy, "key %s: role encrypt is for x25519 keys, all other roles for signing keys", k.Public)
+	}
+	if !k.From.Valid() || !k.Until.Valid() || !k.Compromised.Valid() || k.Until != 0 && k.Until <= k.From {
+		return Errorf(ErrPolicy, "key %s: its end must come after its beginning", k.Public)
+	}
+	return nil
+}
+
+// Quorum is a policy with its code members resolved at one moment: what keys
+// must sign for it to be met. Trust statements carry the apex's.
+type Quorum struct {
+	Threshold uint8          `cbor:"1,keyasint" json:"threshold"`
+	Members   []QuorumMember `cbor:"2,keyasint" json:"members"`
+}
+
+// QuorumMember is one vote: any of Keys, or Quorum being met.
+type QuorumMember struct {
+	Code   Code        `cbor:"1,keyasint,omitzero" json:"code,omitzero"`
+	Keys   []PublicKey `cbor:"2,keyasint,omitempty" json:"keys,omitempty"`
+	Quorum *Quorum     `cbor:"3,keyasint,omitempty" json:"quorum,omitempty"`
+}
+
+// KeySet is a set of public keys.
+type KeySet map[PublicKey]bool
+
+// KeysOf returns the set of the given keys.
+func KeysOf(keys ...PublicKey) KeySet {
+	s := make(KeySet, len(keys))
+	for _, k := range keys {
+		s[k] = true
+	}
+	return s
+}
+
+// Met reports whether the keys reach the threshold at every level. A threshold
+// of two or more is not met if all that reaches it are passkeys of one relying
+// party: whoever runs that web site could have asked for every signature.
+func (q *Quorum) Met(keys KeySet) bool {
+	met, _ := q.met(keys)
+	return met
+}
+
+// met also returns through which relying parties alone the votes came: one
+// host name if a single relying party gave them all, else "".
+func (q *Quorum) met(keys KeySet) (bool, string) {
+	votes, sole, first := 0, "", true
+	for i := range q.Members {
+		ok, rp := q.Members[i].met(keys)
+		if !ok {
+			continue
+		}
+		votes++
+		if first {
+			sole, first = rp, false
+		} else if sole != rp {
+			sole = ""
+		}
+	}
+	if votes < int(q.Threshold) || votes == 0 || q.Threshold >= 2 && sole != "" {
+		return false, ""
+	}
+	return true, sole
+}
+
+func (m *QuorumMember) met(keys KeySet) (bool, string) {
+	if m.Quorum != nil {
+		return m.Quorum.met(keys)
+	}
+	ok, sole := false, ""
+	for _, k := range m.Keys {
+		if !keys[k] {
+			continue
+		}
+		if rp := k.RPID(); !ok {
+			ok, sole = true, rp
+		} else if sole != rp {
+			sole = ""
+		}
+	}
+	return ok, sole
+}
+
+// Blocked reports whether so many members reject that those left can no longer
+// reach the threshold. A member rejects when the keys meet it.
+func (q *Quorum) Blocked(rejecting KeySet) bool {
+	left := len(q.Members)
+	for i := range q.Members {
+		if ok, _ := q.Members[i].met(rejecting); ok {
+			left--
+		}
+	}
+	return left < int(q.Threshold)
+}
+
+// Check bounds the quorum's size and depth.
+func (q *Quorum) Check() error { return q.check(0) }
+
+func (q *Quorum) check(depth int) error {
+	if depth > MaxPolicyDepth || len(q.Members) < 1 || len(q.Members) > MaxMembers || q.Threshold < 1 || int(q.Threshold) > len(q.Members) {
+		return Errorf(ErrPolicy, "quorum: want 1 to %d members, a threshold they can reach, and at most %d levels", MaxMembers, MaxPolicyDepth)
+	}
+	for i := range q.Members {
+		m := &q.Members[i]
+		if len(m.Keys) > MaxKeys || m.Quorum != nil && len(m.Keys) > 0 {
+			return Errorf(ErrPolicy, "quorum member %d: want at most %d keys or a quorum", i, MaxKeys)
+		}
+		if m.Quorum != nil {
+			if err := m.Quorum.check(depth + 1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Possession proves that the holder of a key agreed to stand in a policy: a
+// signature by the key over [PossessionDigest].
+type Possession struct {
+	Key       PublicKey `cbor:"1,keyasint" json:"key"`
+	Signature Bytes     `cbor:"2,keyasint" json:"signature"`
+}
+
+// PossessionDigest is what a key signs to stand in the first policy of a code:
+// SHA-256("cityid/possession/1" || CBOR [chain id, code, key]).
+func PossessionDigest(chain string, code Code, key PublicKey) Digest {
+	return hashOf(append([]byte("cityid/possession/1"), MustMarshal([]any{chain, code, key})...))
+}
