@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package registry is the state machine of a zone: it says which transactions
+// may change the state, and how.
+//
+// It is a pure function. The same state, block and transaction give the same
+// writes and the same refusal on every machine: no clock, no randomness, no
+// environment, no floating point, and no map is ranged over where its order
+// could show. Time is the block's.
+//
+// A transaction applies whole or not at all. Operations run in order, each
+// seeing what those before it wrote. Who may do what is one table, in
+// authority.go; read that first. The rules for each operation stand above the
+// function that carries it out.
+//
+// The state is a map from the keys that package cityid lists (state.go there)
+// to deterministic CBOR.
+package registry
+
+import (
+	"fmt"
+
+	"cityid"
+)
+
+// Reader reads one version of the state. Its methods panic when the storage
+// below fails: a state machine that can not read has nothing true to say.
+type Reader interface {
+	// Get returns the value at key, or nil if there is none. The caller must
+	// not change it.
+	Get(key []byte) []byte
+	// Scan calls fn for each pair with lo <= key < hi in byte order until fn
+	// returns false. A nil hi means no upper end. fn must not write and must
+	// not keep or change the slices.
+	Scan(lo, hi []byte, fn func(key, value []byte) bool)
+}
+
+// State is a version of the state being written. Reads see the writes made
+// before.
+type State interface {
+	Reader
+	// Set stores value at key. Neither slice may be changed afterwards.
+	Set(key, value []byte)
+	// Delete removes key, if there.
+	Delete(key []byte)
+}
+
+// Block is what the registry knows of the block a transaction stands in.
+type Block struct {
+	Chain  string      // chain id
+	Height uint64      // of the block
+	Time   cityid.Time // of the block
+}
+
+// Result is what a transaction did, for its receipt.
+type Result struct {
+	Proposals []uint64 // numbers of the proposals it made, in order
+}
+
+// VerifyFunc checks one signature by an encoded public key over a message. It
+// must decide as package keys does; callers may put a cache or a batch in
+// front.
+type VerifyFunc func(pub, msg, sig []byte) error
+
+// Executor applies the transactions of one block. It is used by one goroutine.
+type Executor struct {
+	state  State
+	block  Block
+	seen   func(cityid.Digest) bool
+	verify VerifyFunc
+	recent cityid.Recent
+	rules  *settings
+}
+
+// NewExecutor returns an executor for one block on state. seen reports whether
+// a transaction id was recorded in an earlier block and has not expired; the
+// state holds all such ids ([Recorded]), so that a caller can keep them at
+// hand. verify checks signatures.
+func NewExecutor(state State, block Block, seen func(cityid.Digest) bool, verify VerifyFunc) *Executor {
+	return &Executor{state: state, block: block, seen: seen, verify: verify}
+}
+
+// Recorded calls fn for each transaction id the state still remembers.
+func Recorded(r Reader, fn func(id cityid.Digest, expires cityid.Time)) error {
+	lo, hi := cityid.RecentRange()
+	var failed error
+	r.Scan(lo, hi, func(key, value []byte) bool {
+		var rec cityid.Recent
+		if err := cityid.UnmarshalTrusted(value, &rec); err != nil {
+			failed = fmt.Errorf("recorded transactions at %x: %w", key, err)
+			return false
+		}
+		for _, id := range rec.IDs {
+			fn(id, rec.Expires)
+		}
+		return true
+	})
+	return failed
+}
+
+// Admit checks what can be told of a transaction before it is executed: the
+// chain, the lifetime, and its signatures. It reads only the parameters of the
+// state, and is cheap enough for a mempool.
+func Admit(r Reader, block Block, tx *cityid.Tx, body *cityid.Body, verify VerifyFunc) error {
+	p, err := loadSettings(r)
+	if err != nil {
+		return err
+	}
+	return admit(p, block, tx, body, verify)
+}
+
+func admit(p *settings, block Block, tx *cityid.Tx, body *cityid.Body, verify VerifyFunc) error {
+	switch limit := block.Time + cityid.Time(p.params.TxLifetime); {
+	case body.Chain != block.Chain:
+		return cityid.Errorf(cityid.ErrWrongChain, "the transaction is for chain %s, this is %s", body.Chain, block.Chain)
+	case body.Expires <= block.Time:
+		return cityid.Errorf(cityid.ErrExpired, "the transaction expired at %s, the block's time is %s", body.Expires, block.Time)
+	case body.Expires > limit:
+		return cityid.Errorf(cityid.ErrExpired, "the transaction expires at %s, more than %d seconds after the block's time %s", body.Expires, p.params.TxLifetime, block.Time)
+	}
+	digest := cityid.SigningDigest(tx.Body)
+	for i, k := range body.Signers {
+		if err := verify([]byte(k), digest[:], tx.Signatures[i]); err != nil {
+			return cityid.Errorf(cityid.ErrSignature, "signature by %s: %v", k, err)
+		}
+	}
+	return nil
+}
+
+// Apply carries out one transaction, decoded by [cityid.DecodeTx]. On an error,
+// which is a [cityid.Error], the state is unchanged.
+func (e *Executor) Apply(tx *cityid.Tx, body *cityid.Body) (Result, error) {
+	if e.rules == nil {
+		rules, err := loadSettings(e.state)
+		if err != nil {
+			return Result{}, err
+		}
+		e.rules = rules
+	}
+	if err := admit(e.rules, e.block, tx, body, e.verify); err != nil {
+		return Result{}, err
+	}
+	id := tx.ID()
+	if e.seen(id) || e.appliedNow(id) {
+		return Result{}, cityid.Errorf(cityid.ErrReplayed, "transaction %s is already recorded", id)
+	}
+	w := newWork(e.state, e.block, e.rules, e.verify)
+	actor := cityid.KeysOf(body.Signers...)
+	for i := range body.Operations {
+		if err := w.operation(&body.Operations[i], actor, body.Signers); err != nil {
+			return Result{}, atOperation(err, i)
+		}
+	}
+	w.commit(e.state)
+	if w.settingsChanged {
+		e.rules = nil
+	}
+	e.recent.IDs = append(e.recent.IDs, id)
+	e.recent.Expires = max(e.recent.Expires, body.Expires)
+	return Result{Proposals: w.proposals}, nil
+}
+
+func (e *Executor) appliedNow(id cityid.Digest) bool {
+	// Few transactions of a block are equal; most blocks hold few. A mempool
+	// already filters duplicates, so this is a last guard.
+	for i := len(e.recent.IDs) - 1; i >= 0; i-- {
+		if e.recent.IDs[i] == id {
+			return true
+		}
+	}
+	return false
+}
+
+// End finishes a block that carries transactions: it remembers the ids of those
+// that applied and forgets the ones that expired. It must be called once, after
+// the last Apply, and only if the block carries transactions.
+func (e *Executor) End() error {
+	lo, hi := cityid.RecentRange()
+	var gone [][]byte
+	var failed error
+	e.state.Scan(lo, hi, func(key, value []byte) bool {
+		var rec cityid.Recent
+		if failed = cityid.UnmarshalTrusted(value, &rec); failed != nil {
+			return false
+		}
+		if rec.Expires <= e.block.Time {
+			gone = append(gone, append([]byte(nil), key...))
+		}
+		return true
+	})
+	if failed != nil {
+		return fmt.Errorf("recorded transactions: %w", failed)
+	}
+	for _, k := range gone {
+		e.state.Delete(k)
+	}
+	if len(e.recent.IDs) > 0 {
+		e.state.Set(cityid.RecentKey(e.block.Height), cityid.MustMarshal(&e.recent))
+	}
+	return nil
+}
+
+func atOperation(err error, i int) error {
+	if c, ok := err.(*cityid.Error); ok && c.Operation < 0 {
+		c.Operation = i
+		return c
+	}
+	return err
+}

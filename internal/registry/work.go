@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+
+	"cityid"
+)
+
+// settings are the parts of the state that most operations read.
+type settings struct {
+	params cityid.Params
+	rule   cityid.Rule
+	apex   cityid.Code
+}
+
+func loadSettings(r Reader) (*settings, error) {
+	s := &settings{}
+	for _, part := range []struct {
+		key  []byte
+		into any
+	}{
+		{cityid.ParamsKey, &s.params}, {cityid.RuleKey, &s.rule}, {cityid.ApexKey, &s.apex},
+	} {
+		v := r.Get(part.key)
+		if v == nil {
+			return nil, cityid.Errorf(cityid.ErrInternal, "the state has no %q: the chain was not founded", part.key)
+		}
+		if err := cityid.UnmarshalTrusted(v, part.into); err != nil {
+			return nil, cityid.Errorf(cityid.ErrInternal, "state at %q: %v", part.key, err)
+		}
+	}
+	return s, nil
+}
+
+// work is the state as one transaction sees and changes it. Nothing reaches the
+// state below before commit.
+type work struct {
+	base   Reader
+	block  Block
+	verify VerifyFunc
+	*settings
+
+	writes          map[string][]byte // nil: deleted
+	records         map[cityid.Code]*cityid.Record
+	schemes         map[string]*cityid.Scheme
+	proposals       []uint64
+	settingsChanged bool
+}
+
+func newWork(base Reader, block Block, s *settings, verify VerifyFunc) *work {
+	return &work{
+		base: base, block: block, settings: s, verify: verify,
+		writes:  map[string][]byte{},
+		records: map[cityid.Code]*cityid.Record{},
+		schemes: map[string]*cityid.Scheme{},
+	}
+}
+
+// fork returns a work on top of w whose writes w never sees: for trying.
+func (w *work) fork() *work { return newWork(w, w.block, w.settings, w.verify) }
+
+// commit hands all writes to the state, in byte order of the keys.
+func (w *work) commit(to State) {
+	for _, k := range slices.Sorted(maps.Keys(w.writes)) {
+		if v := w.writes[k]; v != nil {
+			to.Set([]byte(k), v)
+		} else {
+			to.Delete([]byte(k))
+		}
+	}
+}
+
+// Get implements [Reader].
+func (w *work) Get(key []byte) []byte {
+	if v, ok := w.writes[string(key)]; ok {
+		return v
+	}
+	return w.base.Get(key)
+}
+
+// Scan implements [Reader], merging the writes into what lies below.
+func (w *work) Scan(lo, hi []byte, fn func(key, value []byte) bool) {
+	var mine []string
+	for k := range w.writes {
+		if k >= string(lo) && (hi == nil || k < string(hi)) {
+			mine = append(mine, k)
+		}
+	}
+	slices.Sort(mine)
+	stopped := false
+	emit := func(k string) bool {
+		if v := w.writes[k]; v != nil {
+			return fn([]byte(k), v)
+		}
+		return true
+	}
+	w.base.Scan(lo, hi, func(key, value []byte) bool {
+		for len(mine) > 0 && mine[0] < string(key) {
+			if stopped = !emit(mine[0]); stopped {
+				return false
+			}
+			mine = mine[1:]
+		}
+		if len(mine) > 0 && mine[0] == string(key) {
+			stopped = !emit(mine[0])
+			mine = mine[1:]
+		} else {
+			stopped = !fn(key, value)
+		}
+		return !stopped
+	})
+	for _, k := range mine {
+		if stopped || !emit(k) {
+			return
+		}
+	}
+}
+
+// set stores the encoding of v at key.
+func (w *work) set(key []byte, v any) { w.writes[string(key)] = cityid.MustMarshal(v) }
+
+func (w *work) delete(key []byte) { w.writes[string(key)] = nil }
+
+// load decodes the value at key into v and reports whether there is one. What
+// the state holds was written by this package, so bytes that do not decode are
+// a broken invariant.
+func (w *work) load(key []byte, v any) bool {
+	b := w.Get(key)
+	if b == nil {
+		return false
+	}
+	if err := cityid.UnmarshalTrusted(b, v); err != nil {
+		panic(fmt.Sprintf("registry: state at %q: %v", key, err))
+	}
+	return true
+}
+
+// record returns the latest record of code, or nil. The caller must not change
+// it; it copies the struct and hands the copy to put.
+func (w *work) record(code cityid.Code) *cityid.Record {
+	if r, ok := w.records[code]; ok {
+		return r
+	}
+	r := new(cityid.Record)
+	if !w.load(cityid.RecordKey(code), r) {
+		return nil
+	}
+	w.records[code] = r
+	return r
+}
+
+// existing returns the latest record of code, or a not-found error.
+func (w *work) existing(code cityid.Code) (*cityid.Record, error) {
+	if code.IsZero() {
+		return nil, cityid.Errorf(cityid.ErrInvalid, "no code is given")
+	}
+	if r := w.record(code); r != nil {
+		return r, nil
+	}
+	return nil, cityid.Errorf(cityid.ErrNotFound, "%s is not allocated", code)
+}
+
+// at returns the record of code if it is at the expected revision.
+func (w *work) at(code cityid.Code, revision uint32) (*cityid.Record, error) {
+	r, err := w.existing(code)
+	if err != nil {
+		return nil, err
+	}
+	if r.Revision != revision {
+		return nil, cityid.Errorf(cityid.ErrConflict, "%s is at revision %d, not %d: look at it again and repeat the change", code, r.Revision, revision)
+	}
+	return r, nil
+}
+
+// put stores the next revision of a record, or its first if old is nil. It sets
+// revision, link to the revision before, and place of the change.
+func (w *work) put(old *cityid.Record, next cityid.Record) error {
+	next.Revision, next.Prev = 1, cityid.Digest{}
+	if old != nil {
+		b := w.Get(cityid.RecordKey(old.Code))
+		next.Revision, next.Prev = old.Revision+1, old.Hash()
+		w.writes[string(cityid.HistoryKey(old.Code, old.Revision))] = bytes.Clone(b)
+	}
+	next.Changed = cityid.Change{Chain: w.block.Chain, Height: w.block.Height, Time: w.block.Time}
+	b := cityid.MustMarshal(&next)
+	if len(b) > cityid.MaxRecord {
+		return cityid.Errorf(cityid.ErrTooLarge, "the record of %s would have %d octets: at most %d", next.Code, len(b), cityid.MaxRecord)
+	}
+	w.writes[string(cityid.RecordKey(next.Code))] = b
+	w.records[next.Code] = &next
+	return nil
+}
+
+func (w *work) counters() (c cityid.Counters) {
+	w.load(cityid.CountersKey, &c)
+	return c
+}
+
+// count adds delta to the number stored at key and returns the sum.
+func (w *work) count(key []byte, delta int64) int64 {
+	var n uint64
+	w.load(key, &n)
+	sum := int64(n) + delta
+	if sum <= 0 {
+		w.delete(key)
+		return 0
+	}
+	w.set(key, uint64(sum))
+	return sum
+}
+
+// scheme returns the crosswalk scheme of that name, or an error.
+func (w *work) scheme(name string) (*cityid.Scheme, error) {
+	if s, ok := w.schemes[name]; ok {
+		return s, nil
+	}
+	s := new(cityid.Scheme)
+	if !w.load(cityid.SchemeKey(name), s) {
+		return nil, cityid.Errorf(cityid.ErrCrosswalk, "there is no crosswalk scheme %q", name)
+	}
+	w.schemes[name] = s
+	return s, nil
+}
+
+// waiting returns the change that waits for code, or nil.
+func (w *work) waiting(code cityid.Code) *cityid.Waiting {
+	var x cityid.Waiting
+	if !w.load(cityid.WaitingKey(code), &x) {
+		return nil
+	}
+	return &x
+}
