@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package label
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+
+	qrcode "github.com/skip2/go-qrcode"
+
+	"cityid"
+)
+
+// Quiet is the width in modules of the white margin that every symbol needs on
+// each side, and that every image made here includes.
+const Quiet = 4
+
+// Versions of a field label's symbol, and the modules of a symbol's side.
+const (
+	smallVersion = 3
+	largeVersion = 4
+)
+
+func modulesOf(version int) int { return 17 + 4*version }
+
+// Symbol is a QR symbol together with what is printed beside it. It is
+// immutable; only [FieldSymbol] and [CertificateSymbol] build one.
+type Symbol struct {
+	text    string
+	code    cityid.Code
+	host    string
+	dates   string // of a certificate, to be printed; else empty
+	modules int
+	dark    []bool // row by row
+}
+
+// Text returns the text inside the symbol.
+func (s *Symbol) Text() string { return s.text }
+
+// Code returns the code the symbol carries.
+func (s *Symbol) Code() cityid.Code { return s.code }
+
+// Host returns the host, and port if any, that the symbol points to.
+func (s *Symbol) Host() string { return s.host }
+
+// Modules returns the modules of one side, without the quiet zone.
+func (s *Symbol) Modules() int { return s.modules }
+
+// Dark reports whether the module in column x of row y is dark, both counted
+// from 0 at the top left without the quiet zone; outside, nothing is.
+func (s *Symbol) Dark(x, y int) bool {
+	return x >= 0 && y >= 0 && x < s.modules && y < s.modules && s.dark[y*s.modules+x]
+}
+
+// FieldSymbol returns the symbol of a field label: level Q, 29x29 modules up
+// to 47 characters of [FieldURL], else 33x33.
+func FieldSymbol(u PublicURL, code cityid.Code) (*Symbol, error) {
+	text, err := FieldURL(u, code)
+	if err != nil {
+		return nil, err
+	}
+	q, err := qrcode.NewWithForcedVersion(text, fieldVersion(text), qrcode.High) // High is level Q
+	if err != nil {
+		return nil, fmt.Errorf("field label for %s: %w", code, err)
+	}
+	return newSymbol(q, text, u, code), nil
+}
+
+func fieldVersion(text string) int {
+	if len(text) <= maxSmall {
+		return smallVersion
+	}
+	return largeVersion
+}
+
+// CertificateSymbol returns the symbol of a certificate: level M, 41x41 modules
+// for a city at a short host, 45x45 for its objects, 57x57 for the longest code.
+func CertificateSymbol(u PublicURL, c Certificate) (*Symbol, error) {
+	text, err := CertificateURL(u, c)
+	if err != nil {
+		return nil, err
+	}
+	q, err := qrcode.New(text, qrcode.Medium) // Medium is level M
+	if err != nil {
+		return nil, fmt.Errorf("certificate for %s: %w", c.Code, err)
+	}
+	s := newSymbol(q, text, u, c.Code)
+	s.dates = c.Issued.String() + " / " + c.Expires.String()
+	return s, nil
+}
+
+func newSymbol(q *qrcode.QRCode, text string, u PublicURL, code cityid.Code) *Symbol {
+	q.DisableBorder = true
+	s := &Symbol{text: text, code: code, host: u.Host(), modules: modulesOf(q.VersionNumber)}
+	for _, row := range q.Bitmap() {
+		s.dark = append(s.dark, row...)
+	}
+	return s
+}
+
+// PNG returns the symbol alone, black on white with its quiet zone, as a PNG
+// with the given pixels per module, 1 to 64.
+func (s *Symbol) PNG(pixels int) ([]byte, error) {
+	if pixels < 1 || pixels > 64 {
+		return nil, fmt.Errorf("%d pixels per module: want 1 to 64", pixels)
+	}
+	side := (s.modules + 2*Quiet) * pixels
+	img := image.NewPaletted(image.Rect(0, 0, side, side), color.Palette{color.White, color.Black})
+	for y := range side {
+		for x := range side {
+			if s.Dark(x/pixels-Quiet, y/pixels-Quiet) {
+				img.Pix[y*img.Stride+x] = 1
+			}
+		}
+	}
+	var b bytes.Buffer
+	e := png.Encoder{CompressionLevel: png.BestCompression}
+	if err := e.Encode(&b, img); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// errReach is the refusal of a distance or a size that is not usable.
+var errReach = errors.New("want 50 to 10000 mm")
+
+// SideMM returns the side in millimetres, without the quiet zone, that a symbol
+// of the given modules needs to be read from the given distance in millimetres:
+// a tenth of the distance at 29 modules, and in proportion for others, so that
+// the modules are the same size.
+func SideMM(distance float64, modules int) (float64, error) {
+	if !(distance >= 50 && distance <= 10000) {
+		return 0, fmt.Errorf("reading distance of %g mm: %w", distance, errReach)
+	}
+	return distance / 10 * float64(modules) / float64(modulesOf(smallVersion)), nil
+}
