@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"errors"
+	"fmt"
+
+	"cityid"
+)
+
+// MediaType is the media type of an encoded bundle.
+const MediaType = "application/vnd.cityid.bundle+cbor"
+
+// Version is the version of the format that this package makes and checks.
+const Version = 1
+
+// Limits of a bundle.
+const (
+	MaxBundle      = 8 << 20 // octets of an encoded bundle
+	MaxVersions    = 64      // versions of the trust root it carries
+	MaxSignatures  = 64      // signatures of one version
+	MaxSteps       = 8       // zones
+	MaxTransitions = 64      // changes of validators in a step
+)
+
+// ErrUnsupported says that a bundle is of a later version than this package
+// knows: neither good nor bad.
+var ErrUnsupported = errors.New("bundle is of a later version of the format")
+
+// Bundle is an answer with all proofs up to a trust root. The package comment
+// describes its fields and encoding.
+type Bundle struct {
+	Version  uint32            `cbor:"1,keyasint"`
+	Kind     cityid.AnswerKind `cbor:"2,keyasint"`
+	Code     cityid.Code       `cbor:"3,keyasint"`
+	Trust    Tag               `cbor:"4,keyasint"`
+	Versions []cityid.Trust    `cbor:"5,keyasint,omitempty"` // ascending; the last one is that of Trust
+	Steps    []Step            `cbor:"6,keyasint"`
+	Values   []cityid.Bytes    `cbor:"7,keyasint,omitempty"`
+}
+
+// Step leads from the validators of a zone to the state that answers.
+type Step struct {
+	Transitions []LightBlock `cbor:"1,keyasint,omitempty"` // by ascending height, below Head's
+	Head        LightBlock   `cbor:"2,keyasint"`
+	Log         *LogLink     `cbor:"3,keyasint,omitempty"`
+	Proof       cityid.Bytes `cbor:"4,keyasint"` // merkle.Proof or merkle.RangeProof
+}
+
+// LightBlock is a header with the signatures of its validators. The header of
+// a transition has its app hash, that of a head has not.
+type LightBlock struct {
+	Header     cityid.Bytes `cbor:"1,keyasint"`
+	Validators cityid.Bytes `cbor:"2,keyasint,omitempty"`
+	Commit     cityid.Bytes `cbor:"3,keyasint"`
+}
+
+// LogLink shows that the block log in the state of a head contains an older
+// header.
+type LogLink struct {
+	Header     cityid.Bytes  `cbor:"1,keyasint"` // without app hash
+	Validators cityid.Digest `cbor:"2,keyasint"`
+	First      uint64        `cbor:"3,keyasint"`
+	Size       uint64        `cbor:"4,keyasint"`
+	Path       cityid.Bytes  `cbor:"5,keyasint"` // merkle.LogProof
+	Proof      cityid.Bytes  `cbor:"6,keyasint"` // merkle.Proof for cityid.BlockLogKey
+}
+
+// Encode returns the encoding of b. The error says which bound it exceeds.
+func (b *Bundle) Encode() ([]byte, error) {
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	data, err := cityid.Marshal(b)
+	if err != nil {
+		return nil, fmt.Errorf("encode bundle: %w", err)
+	}
+	if len(data) > MaxBundle {
+		return nil, tooLarge(len(data))
+	}
+	return data, nil
+}
+
+// Decode returns the bundle with the given encoding. It checks the outer form
+// alone; the parts are for [Check]. The error wraps [ErrUnsupported] if the
+// bundle is of a later version, as far as that can be read with these fields.
+func Decode(data []byte) (*Bundle, error) {
+	if len(data) > MaxBundle {
+		return nil, tooLarge(len(data))
+	}
+	b := new(Bundle)
+	if err := cityid.Unmarshal(data, b); err != nil {
+		return nil, fmt.Errorf("bundle: %w", err)
+	}
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func tooLarge(n int) error {
+	return fmt.Errorf("bundle of %d octets: at most %d; list a smaller range", n, MaxBundle)
+}
+
+// check keeps b within its bounds.
+func (b *Bundle) check() error {
+	if b.Version != Version && b.Version != 0 || len(b.Steps) > 1 && len(b.Steps) <= MaxSteps {
+		return fmt.Errorf("%w: version %d with %d steps", ErrUnsupported, b.Version, len(b.Steps))
+	}
+	if b.Version == 0 || b.Code.IsZero() || b.Kind < cityid.AnswerRecord || b.Kind > cityid.AnswerHistory {
+		return errors.New("bundle: version, kind and code must be given")
+	}
+	if len(b.Steps) != 1 || len(b.Steps[0].Transitions) > MaxTransitions {
+		return fmt.Errorf("bundle: want a step, and at most %d transitions in it", MaxTransitions)
+	}
+	if len(b.Versions) > MaxVersions {
+		return fmt.Errorf("bundle: %d versions of the trust root: at most %d", len(b.Versions), MaxVersions)
+	}
+	for i := range b.Versions {
+		if n := len(b.Versions[i].Signatures); n > MaxSignatures {
+			return fmt.Errorf("bundle: %d signatures on a version of the trust root: at most %d", n, MaxSignatures)
+		}
+	}
+	if b.Kind == cityid.AnswerRecord && len(b.Values) > 1 {
+		return fmt.Errorf("bundle: %d records in answer to a question for one", len(b.Values))
+	}
+	for _, v := range b.Values {
+		if len(v) > cityid.MaxRecord {
+			return fmt.Errorf("bundle: record of %d octets: at most %d", len(v), cityid.MaxRecord)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package verify judges bundles: answers of the registry that carry their own
+// proof. It needs no network, no disk and no clock; given the same trust root,
+// bundle and time, everyone comes to the same verdict. What a bundle is, how it
+// is judged and how one is made are all here, so that prover and checker can
+// not drift apart. All functions are safe for concurrent use as long as nobody
+// changes their arguments meanwhile.
+//
+// # What a bundle says
+//
+// A bundle (media type [MediaType]) gives one of four answers about one code,
+// as of one header of the zone's chain:
+//
+//	record       the record of the code, or that the code is not allocated
+//	children     all codes directly below the code, with their records
+//	descendants  all codes below the code, with their records
+//	history      all revisions of the code's record, latest first
+//
+// A header at height H commits, by its app hash, to the state after block H-1.
+//
+// # Format
+//
+// A bundle is one CBOR map in core deterministic encoding (RFC 8949, section
+// 4.2.1) of at most [MaxBundle] octets, read by the rules of [cityid.Unmarshal].
+// Field numbers are the integer keys; "bytes" is a byte string.
+//
+//	bundle:  1 version      1
+//	         2 kind         1 record, 2 children, 3 descendants, 4 history
+//	         3 code         text
+//	         4 trust        8 bytes: the [Tag] of the question and the trust root version from which the step leads on
+//	         5 versions     versions of the trust root after the asker's (left out if none)
+//	         6 steps        one step for each zone, from the root's on; this version: exactly one
+//	         7 values       bytes each: encoded records (left out if none)
+//	step:    1 transitions  light blocks at which the validators changed (left out if none)
+//	         2 head         light block: the header which the validators' signatures prove
+//	         3 log          how head's block log contains the header that answers (left out if head answers)
+//	         4 proof        bytes: the answer's place in the state that the answering header commits to
+//	light block:
+//	         1 header       bytes: stripped header of package header
+//	         2 validators   bytes: validator set of package header (left out if it is the trusted next set)
+//	         3 commit       bytes: minimal commit of package header
+//	log:     1 header       bytes: the answering header, stripped
+//	         2 validators   32 bytes: its validators hash
+//	         3 first        height of the block log's leaf 0
+//	         4 size         leaves of the block log
+//	         5 path         bytes: RFC 6962 inclusion proof of the header's hash at leaf (height - first)
+//	         6 proof        bytes: proof of the block log's leaf in the state that head commits to
+//
+// The values of a record or history are the latest record and, for a history,
+// each earlier revision; none says that the code is not allocated. Their proof
+// is a [merkle.Proof] for [cityid.RecordKey]. The values of a listing are the
+// records in order of their codes; their proof is a [merkle.RangeProof] for
+// [Range].
+//
+// Nothing in a bundle can be computed from the rest. The app hash of the
+// answering header is the root to which the proof leads; the root of the block
+// log follows from the path, and the app hash of head from that; the validators
+// hash follows from the validators, and these are left out where the trust root
+// or the header before names them. Whatever is wrong with any of them shows as
+// a signature that does not fit. Superfluous signatures, validators and
+// transitions are refused.
+//
+// # The trust root
+//
+// A verifier pins a [cityid.Trust], best by comparing its hash with people it
+// knows. Version 1 follows from the genesis file and names no header: it stands
+// for height 0. Later versions name a header and the validators of the height
+// after it. A bundle may carry the versions that come right after the asker's,
+// each signed by exactly enough of the quorum of the one before; they are
+// applied first. A [TrustFile] holds a pinned version and those since, and
+// [TrustFile.For] finds among them the one by which to judge a bundle that was
+// made for an earlier one.
+//
+// Trusting head rests on the trust root version T that results:
+//
+//   - Above T's height: the transitions, then head, each verified from the one
+//     before by header.VerifySkipping, beginning with T's validators. A header
+//     that names other validators as the next is followed by one of these.
+//   - At T's height: head is signed by its validators and its hash is T's header.
+//   - Below: head is signed by T's very validators and no older than the trusting
+//     period before T.
+//
+// The answering header is head, or any header in head's block log. So an old
+// answer stays verifiable for as long as someone adds to it a log link to a
+// recent head, and a header older than the trust root connects.
+//
+// # Verdicts
+//
+// A contradiction is [Invalid]. What is consistent but not connected to the
+// trust root, too old, or outside what the zone can tell, is [Undecided].
+// Everything else is [Valid]. Invalid wins. A stranger's chain of the same name,
+// signed by its own validators, contradicts nothing: it is not connected, hence
+// undecided, as it would be if its validators were the chain's later ones.
+//
+// # Time
+//
+// The answer is wanted for the time [Options.At], or for now. It counts as known
+//
+//   - from the answering header's time on, for [Options.MaxAge];
+//   - before that time, for as long as nothing in the answer had changed: codes
+//     are never deleted, so what is absent was absent always, and a record was in
+//     force since its change. A history tells for itself.
+//
+// The trusting period binds T to the time wanted and to head: neither may be
+// later than T by more than the period. With At, the verdict is therefore the
+// one that a verifier would have given then; whoever can not rule out that the
+// validators' keys of that time have been stolen since should ask for a bundle
+// with a log link and judge it with a recent trust root. A header ahead of now,
+// by the clock's drift or more, is undecided.
+//
+// Times of records are whole seconds, cut off; those of headers are exact.
+//
+// # Example
+//
+//	trust, err := verify.ParseTrustFile(file)
+//	...
+//	r := verify.CheckEncoded(trust.Latest(), data, verify.Options{Now: time.Now(), Code: code, Kind: cityid.AnswerRecord})
+//	fmt.Println(r.Verdict, r.Message)
+//
+// The vectors in testdata/vectors hold good and bad bundles with their verdicts.
+package verify
+
+import (
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"cityid"
+	"cityid/header"
+	"cityid/merkle"
+)
+
+// Defaults of [Options].
+const (
+	DefaultMaxAge         = time.Hour
+	DefaultMaxAgeParents  = 24 * time.Hour
+	DefaultClockDrift     = 20 * time.Second // two heartbeats
+	DefaultTrustingPeriod = 14 * 24 * time.Hour
+)
+
+// Options say what was asked and when. The zero value of a duration stands for
+// its default.
+type Options struct {
+	Now time.Time // of the verifier's clock; required
+
+	// At asks for the answer as of another time than Now; zero: Now.
+	At time.Time
+
+	// Code and Kind are the question. If set, a bundle that answers another one
+	// is invalid. Without them the caller has to look at the result's.
+	Code cityid.Code
+	Kind cityid.AnswerKind
+
+	MaxAge         time.Duration // how old the last zone's header may be
+	MaxAgeParents  time.Duration // how old the headers of the zones above it may be
+	ClockDrift     time.Duration // how far ahead of Now a header may be
+	TrustingPeriod time.Duration // how long a version of the trust root suffices
+}
+
+func (o Options) withDefaults() Options {
+	for _, d := range []struct {
+		to *time.Duration
+		as time.Duration
+	}{
+		{&o.MaxAge, DefaultMaxAge}, {&o.MaxAgeParents, DefaultMaxAgeParents},
+		{&o.ClockDrift, DefaultClockDrift}, {&o.TrustingPeriod, DefaultTrustingPeriod},
+	} {
+		if *d.to == 0 {
+			*d.to = d.as
+		}
+	}
+	return o
+}
+
+// CheckEncoded is [Check] for an encoded bundle. Bytes that are not a bundle
+// are [Invalid].
+func CheckEncoded(trust *cityid.Trust, data []byte, opts Options) Result {
+	b, err := Decode(data)
+	if err != nil {
+		c := checker{opts: opts.withDefaults(), b: &Bundle{}}
+		c.report(stepForm, refuse(err))
+		return c.finish()
+	}
+	return Check(trust, b, opts)
+}
+
+// Check judges a bundle by a trust root that the caller relies on. It does not
+// change its arguments.
+func Check(trust *cityid.Trust, b *Bundle, opts Options) Result {
+	c := checker{opts: opts.withDefaults(), b: b, base: trust}
+	c.run()
+	return c.finish()
+}
+
+// checker is one judgement in progress.
+type checker struct {
+	opts Options
+	b    *Bundle
+	base *cityid.Trust // in the end, the version that decides
+
+	vals   header.Validators // of base
+	root   header.Hash       // to which the proof leads
+	header *header.Header    // which answers
+	head   *header.Header    // which the signatures prove
+	res    Result
+}
+
+// run makes one check after the other, until one finds a contradiction or the
+// next one has nothing to go on.
+func (c *checker) run() {
+	for _, s := range []struct {
+		name string
+		do   func(*checker) (string, *finding)
+		must bool // without it, the following have nothing to go on
+	}{
+		{stepForm, (*checker).checkForm, true},
+		{stepTrust, (*checker).checkTrust, false},
+		{stepProof, (*checker).checkAnswer, true},
+		{stepTag, (*checker).checkTag, true},
+		{stepHeader, (*checker).readHeaders, true},
+		{stepSignatures, (*checker).checkConnection, false},
+		{stepRecords, (*checker).checkRecords, false},
+		{stepZone, (*checker).checkZone, false},
+		{stepClock, (*checker).checkClock, false},
+		{stepPeriod, (*checker).checkPeriod, false},
+		{stepFresh, (*checker).checkFreshness, false},
+	} {
+		detail, f := s.do(c)
+		if f == nil {
+			f = &finding{Valid, "", detail}
+		}
+		c.report(s.name, f)
+		if f.verdict == Invalid || s.must && f.verdict != Valid {
+			return
+		}
+	}
+	if c.res.Reason == "" {
+		c.res.Verdict = Valid
+	}
+}
+
+// Names of the checks, as they stand in [Result.Checks].
+const (
+	stepForm       = "form"
+	stepTrust      = "trust root"
+	stepProof      = "proof"
+	stepTag        = "trust root version"
+	stepHeader     = "headers"
+	stepSignatures = "signatures"
+	stepRecords    = "records"
+	stepZone       = "zone"
+	stepClock      = "clock"
+	stepPeriod     = "trusting period"
+	stepFresh      = "freshness"
+)
+
+// checkForm checks that the bundle is within its bounds and answers what was
+// asked.
+func (c *checker) checkForm() (string, *finding) {
+	if err := c.b.check(); err != nil {
+		return "", refuse(err)
+	}
+	if !c.opts.Code.IsZero() && c.opts.Code != c.b.Code || c.opts.Kind != 0 && c.opts.Kind != c.b.Kind {
+		return "", invalid(ReasonQuestion, "the bundle answers for the %s of %s, which was not asked", c.b.Kind, c.b.Code)
+	}
+	return "canonical encoding, the " + c.b.Kind.String() + " of " + c.b.Code.String(), nil
+}
+
+// refuse turns an error of decoding into a finding.
+func refuse(err error) *finding {
+	if errors.Is(err, ErrUnsupported) {
+		return undecided(ReasonUnsupported, "%v", err)
+	}
+	return invalid(ReasonMalformed, "%v", err)
+}
+
+// checkTag checks that the step leads on from the trust root that decides.
+func (c *checker) checkTag() (string, *finding) {
+	if want := TagOf(c.base, c.b.Kind, c.b.Code); c.b.Trust != want {
+		return "", undecided(ReasonOtherTrust, "the bundle was made for another trust root (tag %s) than version %d of %s (tag %s): ask for one that leads on from yours", c.b.Trust, c.base.Statement.Version, c.base.Statement.Zone, want)
+	}
+	return "version " + number(c.base.Statement.Version) + " of " + c.base.Statement.Zone.String(), nil
+}
+
+// checkZone checks that the zone is the one to ask.
+func (c *checker) checkZone() (string, *finding) {
+	apex := c.base.Statement.Zone
+	if !inZone(apex, c.b.Code) {
+		return "", undecided(ReasonZone, "%s is outside the zone of %s, whose chain says nothing about it", c.b.Code, apex)
+	}
+	return c.b.Code.String() + " belongs to the zone of " + apex.String(), nil
+}
+
+// inZone reports whether a code is the apex, below it, or in its place prefix.
+func inZone(apex, code cityid.Code) bool {
+	if apex == code || apex.Covers(code) {
+		return true
+	}
+	for ; !code.IsZero(); code = code.Parent() {
+		if apex.PlaceCovers(code) {
+			return true
+		}
+	}
+	return false
+}
+
+// Range returns the range of the state tree that a listing of the given kind
+// opens: the records strictly below the code and, for children, none below
+// another one listed. It is meant for prover and checker alike.
+func Range(code cityid.Code, kind cityid.AnswerKind) merkle.Range {
+	lo, hi := code.DescendantRange()
+	return merkle.Range{
+		Lo: cityid.RecordPrefix(lo), Hi: cityid.RecordPrefix(hi),
+		Shallow: kind == cityid.AnswerChildren,
+	}
+}
+
+// Tag ties a bundle to the version of the trust root from which it leads on, and
+// to the question it answers: the first eight octets of SHA-256 of
+// "cityid/bundle/1", the hash of the version's statement, the kind as one octet,
+// and the code. It proves nothing. It finds the right version, and keeps a
+// change of kind or code from turning one true answer into another: that a code
+// is not allocated is as true of its neighbours.
+type Tag [8]byte
+
+// TagOf returns the tag of a bundle that answers what kind says for code.
+func TagOf(t *cityid.Trust, kind cityid.AnswerKind, code cityid.Code) Tag {
+	h := t.Statement.Hash()
+	b := append([]byte("cityid/bundle/1"), h[:]...)
+	b = append(append(b, byte(kind)), code.String()...)
+	d := sha256.Sum256(b)
+	return Tag(d[:8])
+}
