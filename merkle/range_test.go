@@ -309,6 +309,18 @@ func TestRangeShape(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// The closed side may be closed, but the witness stands on the wrong side.
+	for _, c := range []struct {
+		r Range
+		f []frontierNode
+	}{
+		{Range{Lo: []byte("a"), Hi: []byte("b")}, []frontierNode{{key: b.key}, shut}},
+		{Range{Lo: []byte("b"), Hi: []byte("c")}, []frontierNode{{hash: Hash{1}}, {bit: 6, key: a.key}}},
+	} {
+		if _, _, err := (RangeProof{c.f}).Root(c.r, nil); !errors.Is(err, ErrProof) {
+			t.Errorf("%v: %v", c.r, err)
+		}
+	}
 	good := RangeProof{[]frontierNode{a, b}}
 	if _, _, err := good.Root(Range{Lo: []byte("a"), Hi: []byte("b\x01")}, make([]Hash, 2)); err != nil {
 		t.Error(err)
