@@ -51,8 +51,8 @@ func (r *Roles) UnmarshalText(text []byte) error {
 	*r = 0
 	for n := range strings.SplitSeq(string(text), ",") {
 		i := slices.Index(roleNames, n)
-		if i < 0 {
-			return Errorf(ErrInvalid, "role %.40q: want some of %s, separated by commas", n, strings.Join(roleNames, ", "))
+		if i < 0 || *r&(1<<i) != 0 {
+			return Errorf(ErrInvalid, "role %.40q: want some of %s, each once, separated by commas", n, strings.Join(roleNames, ", "))
 		}
 		*r |= 1 << i
 	}
@@ -173,64 +173,112 @@ func KeysOf(keys ...PublicKey) KeySet {
 	return s
 }
 
-// Met reports whether the keys reach the threshold at every level. A threshold
-// of two or more is not met if all that reaches it are passkeys of one relying
+// Met reports whether the keys reach the threshold at every level. At each
+// level the votes counted come from as many different keys: a key that stands
+// under two members gives one of them its vote, whichever helps. A threshold of
+// two or more is not met if all that reaches it are passkeys of one relying
 // party: whoever runs that web site could have asked for every signature.
 func (q *Quorum) Met(keys KeySet) bool {
-	met, _ := q.met(keys)
-	return met
+	_, ok := q.met(keys)
+	return ok
 }
 
-// met also returns through which relying parties alone the votes came: one
-// host name if a single relying party gave them all, else "".
-func (q *Quorum) met(keys KeySet) (bool, string) {
-	votes, sole, first := 0, "", true
+// Blocked reports whether so many members reject that those left can no longer
+// reach the threshold. A member rejects when the keys meet it; as in
+// [Quorum.Met], no key speaks for two.
+func (q *Quorum) Blocked(rejecting KeySet) bool {
+	return len(q.Members)-distinctVotes(q.votes(rejecting)) < int(q.Threshold)
+}
+
+// has reports whether key stands anywhere in the quorum.
+func (q *Quorum) has(key PublicKey) bool {
+	return slices.ContainsFunc(q.Members, func(m QuorumMember) bool {
+		return slices.Contains(m.Keys, key) || m.Quorum != nil && m.Quorum.has(key)
+	})
+}
+
+// vote is what met a member or a quorum: the keys that signed, and the relying
+// party if they are all passkeys of that one, else "".
+type vote struct {
+	keys []PublicKey
+	sole string
+}
+
+func (q *Quorum) met(keys KeySet) (vote, bool) {
+	votes := q.votes(keys)
+	if len(votes) == 0 || len(votes) < int(q.Threshold) {
+		return vote{}, false
+	}
+	all := votes[0]
+	for _, v := range votes[1:] {
+		if v.sole != all.sole {
+			all.sole = ""
+		}
+		all.keys = append(all.keys[:len(all.keys):len(all.keys)], v.keys...)
+	}
+	if q.Threshold >= 2 && (all.sole != "" || distinctVotes(votes) < int(q.Threshold)) {
+		return vote{}, false
+	}
+	return all, true
+}
+
+// votes returns the votes of the members that the keys meet.
+func (q *Quorum) votes(keys KeySet) []vote {
+	var out []vote
 	for i := range q.Members {
-		ok, rp := q.Members[i].met(keys)
-		if !ok {
-			continue
-		}
-		votes++
-		if first {
-			sole, first = rp, false
-		} else if sole != rp {
-			sole = ""
+		if v, ok := q.Members[i].met(keys); ok {
+			out = append(out, v)
 		}
 	}
-	if votes < int(q.Threshold) || votes == 0 || q.Threshold >= 2 && sole != "" {
-		return false, ""
-	}
-	return true, sole
+	return out
 }
 
-func (m *QuorumMember) met(keys KeySet) (bool, string) {
+func (m *QuorumMember) met(keys KeySet) (vote, bool) {
 	if m.Quorum != nil {
 		return m.Quorum.met(keys)
 	}
-	ok, sole := false, ""
+	var v vote
 	for _, k := range m.Keys {
 		if !keys[k] {
 			continue
 		}
-		if rp := k.RPID(); !ok {
-			ok, sole = true, rp
-		} else if sole != rp {
-			sole = ""
+		if rp := k.RPID(); len(v.keys) == 0 {
+			v.sole = rp
+		} else if rp != v.sole {
+			v.sole = ""
 		}
+		v.keys = append(v.keys, k)
 	}
-	return ok, sole
+	return v, len(v.keys) > 0
 }
 
-// Blocked reports whether so many members reject that those left can no longer
-// reach the threshold. A member rejects when the keys meet it.
-func (q *Quorum) Blocked(rejecting KeySet) bool {
-	left := len(q.Members)
-	for i := range q.Members {
-		if ok, _ := q.Members[i].met(rejecting); ok {
-			left--
+// distinctVotes returns how many of the votes can be backed by a key of their
+// own, no key backing two: a largest matching, found by augmenting paths.
+func distinctVotes(votes []vote) int {
+	backs := map[PublicKey]int{} // key -> vote it backs
+	var tried KeySet
+	var back func(i int) bool
+	back = func(i int) bool {
+		for _, k := range votes[i].keys {
+			if tried[k] {
+				continue
+			}
+			tried[k] = true
+			if other, taken := backs[k]; !taken || back(other) {
+				backs[k] = i
+				return true
+			}
+		}
+		return false
+	}
+	n := 0
+	for i := range votes {
+		tried = KeySet{}
+		if back(i) {
+			n++
 		}
 	}
-	return left < int(q.Threshold)
+	return n
 }
 
 // Check bounds the quorum's size and depth.

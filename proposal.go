@@ -74,10 +74,10 @@ type Proposal struct {
 func (p *Proposal) Application() bool { return len(p.Possessions) > 0 }
 
 // Digest is what an approval names: the SHA-256 of "cityid/proposal/1" and the
-// encoding of number, operations, targets with their revisions, deciding
+// encoding of number, revision, operations, targets with their revisions, deciding
 // policies, expiry and evidence. Any edit gives another.
 func (p *Proposal) Digest() Digest {
-	b := MustMarshal([]any{p.Number, p.Operations, p.Targets, p.Policies, p.Expires, p.Evidence})
+	b := MustMarshal([]any{p.Number, p.Revision, p.Operations, p.Targets, p.Policies, p.Expires, p.Evidence})
 	return hashOf(append([]byte("cityid/proposal/1"), b...))
 }
 

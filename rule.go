@@ -136,6 +136,11 @@ func (r *Rule) Check() error {
 				return Errorf(ErrInvalid, "distribution rule for %s: a pattern has 1 to 25 characters", k.Kind)
 			}
 		}
+		for _, n := range k.Schemes {
+			if !ValidSchemeName(n) {
+				return Errorf(ErrInvalid, "distribution rule for %s: scheme name %.40q", k.Kind, n)
+			}
+		}
 		for _, l := range k.Languages {
 			if !validLang(l) {
 				return Errorf(ErrInvalid, "distribution rule for %s: language %.40q", k.Kind, l)

@@ -2,10 +2,23 @@
 
 package cityid
 
+import "bytes"
+
 // TrustPower is a validator in a trust statement.
 type TrustPower struct {
 	Key   PublicKey `cbor:"1,keyasint" json:"key"` // ed25519
 	Power int64     `cbor:"2,keyasint" json:"power"`
+}
+
+// before reports whether p stands before q in a header's validator set: by
+// power from the highest, then by address, which is the first 20 octets of the
+// SHA-256 of the key without its algorithm byte.
+func (p TrustPower) before(q TrustPower) bool {
+	if p.Power != q.Power {
+		return p.Power > q.Power
+	}
+	a, b := hashOf([]byte(p.Key[1:])), hashOf([]byte(q.Key[1:]))
+	return bytes.Compare(a[:20], b[:20]) < 0
 }
 
 // TrustStatement says what a verifier may rely on for one zone: its chain, a
@@ -44,9 +57,12 @@ func (s *TrustStatement) Check() error {
 	case len(s.Validators) < 1 || len(s.Validators) > MaxValidators:
 		return Errorf(ErrInvalid, "trust statement: want 1 to %d validators", MaxValidators)
 	}
-	for _, v := range s.Validators {
+	for i, v := range s.Validators {
 		if v.Key.Algorithm() != "ed25519" || len(v.Key) != 33 || v.Power < 1 || v.Power > MaxPower {
 			return Errorf(ErrInvalid, "trust statement: validator %s: want an ed25519 key and a power of 1 to %d", v.Key, MaxPower)
+		}
+		if i > 0 && !s.Validators[i-1].before(v) {
+			return Errorf(ErrInvalid, "trust statement: validators must be in canonical order, each once: by power from the highest, then by address")
 		}
 	}
 	return s.Quorum.Check()
@@ -74,8 +90,8 @@ type Trust struct {
 
 // VerifySuccessor reports whether next is the version after t: numbered so,
 // of the same zone and chain, naming t's hash, not older, and signed by t's
-// quorum. Every signature must be valid under verify, which is the rule of
-// package keys.
+// quorum. Every signature must be by a key of that quorum and valid under
+// verify, which is the rule of package keys.
 func (t *Trust) VerifySuccessor(next *Trust, verify func(pub, msg, sig []byte) error) error {
 	a, b := &t.Statement, &next.Statement
 	if err := b.Check(); err != nil {
@@ -84,11 +100,17 @@ func (t *Trust) VerifySuccessor(next *Trust, verify func(pub, msg, sig []byte) e
 	if b.Version != a.Version+1 || b.Zone != a.Zone || b.Chain != a.Chain || b.Prev != a.Hash() || b.Time < a.Time || b.Height < a.Height {
 		return Errorf(ErrConflict, "trust root version %d of %s does not follow version %d of %s", b.Version, b.Zone, a.Version, a.Zone)
 	}
+	if len(next.Signatures) > MaxSigners {
+		return Errorf(ErrTooLarge, "trust root version %d: %d signatures: at most %d", b.Version, len(next.Signatures), MaxSigners)
+	}
 	d := b.SigningDigest()
 	signed := KeySet{}
 	for i, s := range next.Signatures {
 		if i > 0 && next.Signatures[i-1].Key >= s.Key {
 			return Errorf(ErrMalformed, "trust root version %d: signatures must be in byte order of their keys", b.Version)
+		}
+		if !a.Quorum.has(s.Key) {
+			return Errorf(ErrNotPermitted, "trust root version %d: %s is not of the quorum of version %d", b.Version, s.Key, a.Version)
 		}
 		if err := verify([]byte(s.Key), d[:], s.Signature); err != nil {
 			return Errorf(ErrSignature, "trust root version %d: signature by %s: %v", b.Version, s.Key, err)

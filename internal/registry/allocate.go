@@ -50,24 +50,9 @@ func (w *work) allocateOne(a *cityid.Allocation) error {
 	if a.Recovery != nil {
 		return cityid.Errorf(cityid.ErrPolicy, "only an apex names a recovery policy: the parent recovers all other codes")
 	}
-	return w.create(a, parent)
-}
-
-// create writes the first revision of a record whose place in the hierarchy has
-// been checked. parent is nil for an apex.
-func (w *work) create(a *cityid.Allocation, parent *cityid.Record) error {
-	r := cityid.Record{
-		Code: a.Code, Kind: a.Kind, Status: cityid.StatusActive,
-		Content: a.Content, Sealed: a.Sealed, Aliases: a.Aliases, Policy: a.Policy, Recovery: a.Recovery,
-	}
-	if a.Reserved {
-		r.Status = cityid.StatusReserved
-	}
-	if parent != nil {
-		r.Parent = parent.Code
-	}
-	if !a.Sealed.IsZero() && (!a.Content.IsZero() || len(a.Aliases) > 0) {
-		return cityid.Errorf(cityid.ErrInvalid, "a sealed record publishes neither content nor crosswalk entries")
+	r, err := firstRevision(a, parent)
+	if err != nil {
+		return err
 	}
 	if err := w.checkContent(&r); err != nil {
 		return err
@@ -85,7 +70,26 @@ func (w *work) create(a *cityid.Allocation, parent *cityid.Record) error {
 			return err
 		}
 	}
+	w.born(parent.Code)
 	return w.put(nil, r)
+}
+
+// firstRevision is the record an allocation gives. parent is nil for an apex.
+func firstRevision(a *cityid.Allocation, parent *cityid.Record) (cityid.Record, error) {
+	r := cityid.Record{
+		Code: a.Code, Kind: a.Kind, Status: cityid.StatusActive,
+		Content: a.Content, Sealed: a.Sealed, Aliases: a.Aliases, Policy: a.Policy, Recovery: a.Recovery,
+	}
+	if a.Reserved {
+		r.Status = cityid.StatusReserved
+	}
+	if parent != nil {
+		r.Parent = parent.Code
+	}
+	if !a.Sealed.IsZero() && (!a.Content.IsZero() || len(a.Aliases) > 0) {
+		return r, cityid.Errorf(cityid.ErrInvalid, "a sealed record publishes neither content nor crosswalk entries")
+	}
+	return r, nil
 }
 
 // checkParent returns the parent's record. It must be the grammar's parent or,
@@ -170,7 +174,7 @@ func checkShape(c cityid.Code, k cityid.Kind) error {
 		fits = c.Class() == ""
 	}
 	if !fits {
-		return cityid.Errorf(cityid.ErrInvalid, "a code of this form can not be a %s", k)
+		return cityid.Errorf(cityid.ErrInvalid, "a code of this form can not be of kind %s", k)
 	}
 	return nil
 }
@@ -179,14 +183,14 @@ func checkShape(c cityid.Code, k cityid.Kind) error {
 func (w *work) checkRule(a *cityid.Allocation, parent *cityid.Record) error {
 	k := w.rule.ForKind(a.Kind)
 	if k == nil {
-		return cityid.Errorf(cityid.ErrRule, "the distribution rule does not provide for a %s", a.Kind)
+		return cityid.Errorf(cityid.ErrRule, "the distribution rule does not provide for codes of kind %s", a.Kind)
 	}
 	if !slices.Contains(k.Parents, parent.Kind) {
-		return cityid.Errorf(cityid.ErrRule, "a %s can not stand below a %s", a.Kind, parent.Kind)
+		return cityid.Errorf(cityid.ErrRule, "no code of kind %s can stand below one of kind %s", a.Kind, parent.Kind)
 	}
 	last := a.Code.LastNode()
 	if len(k.Patterns) > 0 && !slices.ContainsFunc(k.Patterns, func(p string) bool { return cityid.MatchPattern(p, last) }) {
-		return cityid.Errorf(cityid.ErrRule, "the last node of a %s has the form %s, not %q", a.Kind, strings.Join(k.Patterns, " or "), last)
+		return cityid.Errorf(cityid.ErrRule, "the last node of a code of kind %s has the form %s, not %q", a.Kind, strings.Join(k.Patterns, " or "), last)
 	}
 	if k.Sequence {
 		if err := w.checkSequence(a.Code, last); err != nil {
@@ -195,7 +199,7 @@ func (w *work) checkRule(a *cityid.Allocation, parent *cityid.Record) error {
 	}
 	for _, s := range k.Schemes {
 		if a.Sealed.IsZero() && !slices.ContainsFunc(a.Aliases, func(x cityid.Alias) bool { return x.Scheme == s }) {
-			return cityid.Errorf(cityid.ErrRule, "a %s must carry its %s code", a.Kind, s)
+			return cityid.Errorf(cityid.ErrRule, "a code of kind %s must carry its %s code", a.Kind, s)
 		}
 	}
 	n := w.count(cityid.ChildrenKey(parent.Code, a.Kind), 1)
@@ -245,7 +249,7 @@ func (w *work) checkContent(r *cityid.Record) error {
 	if k := w.rule.ForKind(r.Kind); k != nil {
 		for _, lang := range k.Languages {
 			if !r.Content.Names.Has(lang) {
-				return cityid.Errorf(cityid.ErrRule, "a %s needs a name in language %q", r.Kind, lang)
+				return cityid.Errorf(cityid.ErrRule, "a code of kind %s needs a name in language %q", r.Kind, lang)
 			}
 		}
 	}
@@ -259,11 +263,15 @@ func (w *work) checkHosts(r *cityid.Record) error {
 			return err
 		}
 		approved := r.Parent.IsZero() && cityid.HostCovered(r.Content.Hosts, host)
-		for p := w.above(r); p != nil && !approved; p = w.above(p) {
-			approved = cityid.HostCovered(p.Content.Hosts, host)
+		for p := range w.lineage(w.above(r)) {
+			approved = approved || cityid.HostCovered(p.Content.Hosts, host)
 		}
 		if !approved {
-			return cityid.Errorf(cityid.ErrNotPermitted, "no ancestor of the code approves links to %s: ask for it to be added to the link hosts of %s", host, r.Parent)
+			asked := r.Parent
+			if asked.IsZero() {
+				asked = r.Code
+			}
+			return cityid.Errorf(cityid.ErrNotPermitted, "nobody above the code approves links to %s: ask for it to be added to the link hosts of %s", host, asked)
 		}
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"cityid"
-	"cityid/keys"
 )
 
 // claim is one consent an operation needs: that of the policy which governs
@@ -37,7 +36,8 @@ func only(claims ...claim) []way { return []way{{direct, claims}} }
 // ways is the table of who may do what: the ways in which an operation on
 // records can be permitted. Anything not listed is refused. "The policy of X"
 // is the one that governs X, its own or an inherited one; it acts only while X
-// and all its ancestors are active.
+// and all above it are active. "The parent" is what stands above a code: its
+// parent, or the heir of a retired one.
 //
 //	operation        consent of
 //	allocate         each item's decider (below), the owners of its schemes, its pre-approver
@@ -46,8 +46,10 @@ func only(claims ...claim) []way { return []way{{direct, claims}} }
 //	map              the code and the scheme's owner
 //	attest           the source, or one of its assert or field keys
 //	set-status       the parent, and for a retirement the heir and each successor;
-//	                 or, to retire, the code itself (with heir and successors) after the recovery delay
-//	rekey            the code; or the parent after the recovery delay (of an apex: its recovery policy after the long delay)
+//	                 or, to retire, the code itself (with successors, and the heir unless that is
+//	                 the parent, which can veto) after the recovery delay
+//	rekey            the code; or the parent after the recovery delay (of an apex: its recovery policy
+//	                 after the long delay). To replace a recovery policy takes that policy and the apex's
 //	veto             a recovery: the code; with override, the parent's parent. A holder's retirement: the parent
 //	set-params       the apex
 //	set-validators   the apex
@@ -99,17 +101,16 @@ func (w *work) waysToAllocate(op *cityid.Allocate) ([]way, error) {
 	items := map[cityid.Code]bool{}
 	for i := range op.Items {
 		a := &op.Items[i]
-		items[a.Code] = true
 		parent := w.parentOf(a)
-		decider := parent
+		// Where the parent is allocated by this very operation, who may allocate
+		// it decides here too.
+		born := items[parent] && w.record(parent) == nil
+		items[a.Code] = true
 		if k := w.rule.ForKind(a.Kind); k != nil && k.Apex {
-			decider = w.apex
-		} else if items[parent] && w.record(parent) == nil {
-			// The parent is allocated by this very operation: who may allocate
-			// it decides here too, unless it comes with a policy of its own.
-			continue
+			claims = append(claims, claim{code: w.apex})
+		} else if !born {
+			claims = append(claims, claim{code: parent})
 		}
-		claims = append(claims, claim{code: decider})
 		if pre := w.preApprover(a); !pre.IsZero() {
 			claims = append(claims, claim{code: pre})
 		}
@@ -120,8 +121,9 @@ func (w *work) waysToAllocate(op *cityid.Allocate) ([]way, error) {
 			}
 			claims = ownerClaim(claims, s)
 		}
+		claims = distinct(claims)
 	}
-	return only(distinct(claims)...), nil
+	return only(claims...), nil
 }
 
 func (w *work) waysToSetStatus(op *cityid.SetStatus) ([]way, error) {
@@ -129,19 +131,23 @@ func (w *work) waysToSetStatus(op *cityid.SetStatus) ([]way, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Parent.IsZero() {
+	parent := w.above(r)
+	if parent == nil {
 		return nil, cityid.Errorf(cityid.ErrNotPermitted, "%s is the apex of this zone: nobody above it is here to change its status", op.Code)
 	}
-	var consents []claim
+	byParent, byHolder := []claim{{code: parent.Code}}, []claim{{code: op.Code}}
 	if !op.Heir.IsZero() {
-		consents = append(consents, claim{code: op.Heir})
+		byParent = append(byParent, claim{code: op.Heir})
+		if op.Heir != parent.Code {
+			byHolder = append(byHolder, claim{code: op.Heir})
+		}
 	}
 	for _, s := range op.Successors {
-		consents = append(consents, claim{code: s})
+		byParent, byHolder = append(byParent, claim{code: s}), append(byHolder, claim{code: s})
 	}
-	out := only(distinct(append([]claim{{code: r.Parent}}, consents...))...)
+	out := only(distinct(byParent)...)
 	if op.Status == cityid.StatusRetired {
-		out = append(out, way{delayed, distinct(append([]claim{{code: op.Code}}, consents...))})
+		out = append(out, way{delayed, distinct(byHolder)})
 	}
 	return out, nil
 }
@@ -151,11 +157,17 @@ func (w *work) waysToRekey(op *cityid.Rekey) ([]way, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := only(claim{code: op.Code})
-	if r.Parent.IsZero() {
-		return append(out, way{delayed, []claim{{code: op.Code, recovery: true}}}), nil
+	parent := w.above(r)
+	if parent != nil {
+		return append(only(claim{code: op.Code}), way{delayed, []claim{{code: parent.Code}}}), nil
 	}
-	return append(out, way{delayed, []claim{{code: r.Parent}}}), nil
+	byRecovery := claim{code: op.Code, recovery: true}
+	out := only(claim{code: op.Code})
+	if op.Recovery != nil && r.Recovery != nil {
+		// Else whoever steals the apex's keys could end its recovery as well.
+		out = only(claim{code: op.Code}, byRecovery)
+	}
+	return append(out, way{delayed, []claim{byRecovery}}), nil
 }
 
 func (w *work) waysToVeto(op *cityid.Veto) ([]way, error) {
@@ -163,22 +175,23 @@ func (w *work) waysToVeto(op *cityid.Veto) ([]way, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := w.waiting(op.Code)
+	x, parent := w.waiting(op.Code), w.above(r)
 	switch {
 	case x == nil:
 		return nil, cityid.Errorf(cityid.ErrNotFound, "nothing waits for %s", op.Code)
 	case x.Retire != nil && !op.Override:
-		return only(claim{code: r.Parent}), nil
+		return only(claim{code: parent.Code}), nil
 	case x.Retire != nil:
 		return nil, cityid.Errorf(cityid.ErrInvalid, "the parent's veto of a retirement can not be overridden")
 	case !op.Override:
 		return only(claim{code: op.Code}), nil
 	}
-	parent := w.record(r.Parent)
-	if parent == nil || parent.Parent.IsZero() {
-		return nil, cityid.Errorf(cityid.ErrNotPermitted, "%s has no ancestor above its parent that could override a veto", op.Code)
+	if parent != nil {
+		if next := w.above(parent); next != nil {
+			return only(claim{code: next.Code}), nil
+		}
 	}
-	return only(claim{code: parent.Parent}), nil
+	return nil, cityid.Errorf(cityid.ErrNotPermitted, "%s has nobody above its parent that could override a veto", op.Code)
 }
 
 func distinct(claims []claim) []claim {
@@ -226,11 +239,16 @@ func (w *work) met(c claim, actor cityid.KeySet) error {
 		return err
 	}
 	if !q.Met(actor) {
-		what := "the policy"
+		what := "the policy of"
 		if c.roles != 0 {
-			what = "no key with role " + c.roles.String() + " in the policy"
+			what = "the need for a key with role " + c.roles.String() + " of"
+		} else if c.recovery {
+			what = "the recovery policy of"
 		}
-		return cityid.Errorf(cityid.ErrNotPermitted, "%s of %s, which decides for %s, is not met by the %d signing keys", what, holder, c.code, len(actor))
+		if holder != c.code {
+			return cityid.Errorf(cityid.ErrNotPermitted, "%s %s, which governs %s, is not met by the keys that signed", what, holder, c.code)
+		}
+		return cityid.Errorf(cityid.ErrNotPermitted, "%s %s is not met by the keys that signed", what, holder)
 	}
 	return nil
 }
@@ -245,157 +263,21 @@ func (w *work) quorumOf(c claim) (*cityid.Quorum, cityid.Code, error) {
 		if r.Recovery == nil {
 			return nil, c.code, cityid.Errorf(cityid.ErrNotPermitted, "%s names no recovery policy", c.code)
 		}
-		return w.quorum(r.Recovery), c.code, nil
+		return w.quorum(r.Recovery, c.code), c.code, nil
 	}
 	p, holder, err := w.governing(c.code)
 	if err != nil {
 		return nil, holder, err
 	}
-	if c.roles != 0 {
-		return w.anyOf(p, c.roles), holder, nil
+	key := claim{code: holder, roles: c.roles}
+	q := w.quorums[key]
+	if q == nil {
+		if c.roles != 0 {
+			q = w.anyOf(p, holder, c.roles)
+		} else {
+			q = w.quorum(p, holder)
+		}
+		w.quorums[key] = q
 	}
-	return w.quorum(p), holder, nil
-}
-
-// governing returns the policy that governs code and the code that holds it:
-// its own, or the nearest ancestor's that has one. It fails unless the code and
-// all its ancestors are active.
-func (w *work) governing(code cityid.Code) (*cityid.Policy, cityid.Code, error) {
-	var policy *cityid.Policy
-	holder := code
-	r, err := w.existing(code)
-	if err != nil {
-		return nil, code, err
-	}
-	for r != nil {
-		if r.Status != cityid.StatusActive {
-			return nil, r.Code, cityid.Errorf(cityid.ErrStatus, "%s is %s, so no policy at or below it acts", r.Code, r.Status)
-		}
-		if policy == nil && r.Policy != nil {
-			policy, holder = r.Policy, r.Code
-		}
-		r = w.above(r)
-	}
-	if policy == nil {
-		return nil, code, cityid.Errorf(cityid.ErrNotPermitted, "no policy governs %s", code)
-	}
-	return policy, holder, nil
-}
-
-// above returns the record that stands above r: its parent, or, when that is
-// retired, the heir (or the heir's heir) it names. Nil for the apex.
-func (w *work) above(r *cityid.Record) *cityid.Record {
-	const longest = 32 // heirs of heirs; a chain that long is a mistake
-	p := w.record(r.Parent)
-	for n := 0; p != nil && p.Status == cityid.StatusRetired && !p.Heir.IsZero() && n < longest; n++ {
-		p = w.record(p.Heir)
-	}
-	return p
-}
-
-// quorum resolves a policy at the block's time: control keys that count now,
-// and code members by the policy that governs each. A key that stands in
-// several places counts in the first alone.
-func (w *work) quorum(p *cityid.Policy) *cityid.Quorum {
-	return w.resolve(p, cityid.KeySet{}, 0, func(k *cityid.Key) bool {
-		return k.Holds(cityid.RoleControl, w.block.Time)
-	})
-}
-
-func (w *work) resolve(p *cityid.Policy, seen cityid.KeySet, depth int, counts func(*cityid.Key) bool) *cityid.Quorum {
-	q := &cityid.Quorum{Threshold: p.Threshold}
-	for i := range p.Members {
-		m := &p.Members[i]
-		out := cityid.QuorumMember{Code: m.Code}
-		for j := range m.Keys {
-			if k := &m.Keys[j]; counts(k) && !seen[k.Public] {
-				seen[k.Public] = true
-				out.Keys = append(out.Keys, k.Public)
-			}
-		}
-		if !m.Code.IsZero() && depth < cityid.MaxPolicyDepth {
-			if inner, _, err := w.governing(m.Code); err == nil {
-				out.Quorum = w.resolve(inner, seen, depth+1, counts)
-			}
-		}
-		q.Members = append(q.Members, out)
-	}
-	return q
-}
-
-// anyOf returns a quorum met by a single key with one of the roles, anywhere in
-// the policy or the policies of its code members.
-func (w *work) anyOf(p *cityid.Policy, roles cityid.Roles) *cityid.Quorum {
-	q := w.resolve(p, cityid.KeySet{}, 0, func(k *cityid.Key) bool { return k.Holds(roles, w.block.Time) })
-	return anyMember(q)
-}
-
-func anyMember(q *cityid.Quorum) *cityid.Quorum {
-	q.Threshold = 1
-	for i := range q.Members {
-		if q.Members[i].Quorum != nil {
-			anyMember(q.Members[i].Quorum)
-		}
-	}
-	return q
-}
-
-// checkPolicy refuses a policy for code that is malformed, names codes that do
-// not exist or lead back to the code, nests too deeply, or can not be met by
-// the control keys that have no end.
-func (w *work) checkPolicy(p *cityid.Policy, code cityid.Code) error {
-	if err := p.Check(); err != nil {
-		return err
-	}
-	for i := range p.Members {
-		for _, k := range p.Members[i].Keys {
-			if _, err := keys.ParsePublic([]byte(k.Public)); err != nil {
-				return cityid.Errorf(cityid.ErrPolicy, "key %s: %v", k.Public, err)
-			}
-		}
-	}
-	if err := w.checkMembers(p, []cityid.Code{code}); err != nil {
-		return err
-	}
-	lasting := cityid.KeySet{}
-	q := w.resolve(p, cityid.KeySet{}, 0, func(k *cityid.Key) bool {
-		ok := k.Until == 0 && k.Holds(cityid.RoleControl, w.block.Time)
-		if ok {
-			lasting[k.Public] = true
-		}
-		return ok
-	})
-	if !q.Met(lasting) {
-		return cityid.Errorf(cityid.ErrPolicy, "the control keys that have no end can not meet the threshold of %d (passkeys of a single site can not meet one of two or more)", p.Threshold)
-	}
-	return nil
-}
-
-func (w *work) checkMembers(p *cityid.Policy, path []cityid.Code) error {
-	for i := range p.Members {
-		c := p.Members[i].Code
-		if c.IsZero() {
-			continue
-		}
-		if slices.Contains(path, c) {
-			return cityid.Errorf(cityid.ErrPolicy, "member %s leads back to itself", c)
-		}
-		if len(path) > cityid.MaxPolicyDepth {
-			return cityid.Errorf(cityid.ErrPolicy, "member %s: codes may stand as members of one another %d deep", c, cityid.MaxPolicyDepth)
-		}
-		if _, err := w.existing(c); err != nil {
-			return cityid.Errorf(cityid.ErrPolicy, "member %s is not allocated", c)
-		}
-		inner, holder, err := w.governing(c)
-		if err != nil {
-			return cityid.Errorf(cityid.ErrPolicy, "member %s: %v", c, err)
-		}
-		if slices.Contains(path, holder) {
-			return cityid.Errorf(cityid.ErrPolicy, "member %s is governed by %s, which leads back to itself", c, holder)
-		}
-		if err := w.checkMembers(inner, append(slices.Clone(path), holder)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return q, holder, nil
 }

@@ -84,7 +84,7 @@ var transitions = map[[2]cityid.Status]bool{
 
 // setStatus moves a code through its life. A retirement by the holder waits for
 // the recovery delay: the first operation starts it, an equal one completes it.
-// A code with living descendants retires only with an heir.
+// A code that living codes stand below retires only with an heir.
 func (w *work) setStatus(op *cityid.SetStatus, how wayKind) error {
 	r, err := w.at(op.Code, op.Revision)
 	if err != nil {
@@ -106,6 +106,9 @@ func (w *work) setStatus(op *cityid.SetStatus, how wayKind) error {
 	next.Heir, next.Successors = op.Heir, op.Successors
 	if op.Status == cityid.StatusRetired {
 		w.delete(cityid.WaitingKey(op.Code))
+		if err := w.passOn(r, op.Heir); err != nil {
+			return err
+		}
 	}
 	return w.put(r, next)
 }
@@ -136,62 +139,10 @@ func (w *work) checkStatusChange(op *cityid.SetStatus) error {
 			return cityid.Errorf(cityid.ErrInvalid, "%s can not succeed %s", s, op.Code)
 		}
 	}
-	if !retire {
-		return nil
-	}
-	living := w.livingBelow(op.Code)
 	if op.Heir.IsZero() {
-		if !living.IsZero() {
-			return cityid.Errorf(cityid.ErrStatus, "%s has living descendants, such as %s: name an heir whose policy governs them from now on", op.Code, living)
-		}
 		return nil
 	}
 	return w.checkHeir(op.Code, op.Heir)
-}
-
-// checkHeir refuses an heir that is not active or stands at or below code.
-func (w *work) checkHeir(code, heir cityid.Code) error {
-	h, err := w.existing(heir)
-	if err != nil {
-		return err
-	}
-	if h.Status != cityid.StatusActive {
-		return cityid.Errorf(cityid.ErrStatus, "the heir %s is %s", heir, h.Status)
-	}
-	for x := h; x != nil; x = w.above(x) {
-		if x.Code == code {
-			return cityid.Errorf(cityid.ErrInvalid, "the heir %s stands at or below %s", heir, code)
-		}
-	}
-	return nil
-}
-
-// livingBelow returns the first code below code that is not retired, by the
-// grammar or by place, or the zero code.
-func (w *work) livingBelow(code cityid.Code) cityid.Code {
-	var living cityid.Code
-	lo, hi := cityid.Range(cityid.RecordPrefix(code.String()))
-	w.Scan(lo, hi, func(key, value []byte) bool {
-		c, ok := cityid.CodeOfRecordKey(key)
-		if !ok || c == code || !code.Covers(c) && !underPlace(code, c) {
-			return true
-		}
-		var r cityid.Record
-		if err := cityid.UnmarshalTrusted(value, &r); err != nil {
-			panic("registry: record of " + c.String() + ": " + err.Error())
-		}
-		if r.Status != cityid.StatusRetired {
-			living = c
-			return false
-		}
-		return true
-	})
-	return living
-}
-
-// underPlace reports whether c's place has place's as a proper prefix.
-func underPlace(place, c cityid.Code) bool {
-	return place.Place() != "" && place.LastNode() == place.Place() && place.Class() == "" && strings.HasPrefix(c.Place(), place.Place()) && c.Place() != place.Place()
 }
 
 // rekey replaces a record's policy. By its own policy, at once. By its parent's
@@ -216,13 +167,24 @@ func (w *work) rekey(op *cityid.Rekey, how wayKind) error {
 			return err
 		}
 	}
+	if op.Policy == nil {
+		// What governs the code from now on must not lead back to it.
+		p, _, err := w.governing(w.above(r).Code)
+		if err != nil {
+			return err
+		}
+		if err := w.checkMembers(p, op.Code); err != nil {
+			return err
+		}
+	}
 	if how == delayed {
 		if done, err := w.wait(op.Code, op, nil); err != nil || !done {
 			return err
 		}
 		w.delete(cityid.WaitingKey(op.Code))
-	} else if x := w.waiting(op.Code); x != nil && x.Rekey != nil && w.olderThan(r, x) {
-		// The lawful holder is there after all: the recovery is moot.
+	} else if x := w.waiting(op.Code); x != nil && x.Rekey != nil && !x.Overruled && w.olderThan(r, x) {
+		// The lawful holder is there after all: the recovery is moot. Not so
+		// once a veto was overridden, which settles who the lawful holder is.
 		w.delete(cityid.WaitingKey(op.Code))
 	}
 	next := *r
@@ -325,6 +287,9 @@ func (w *work) mapAlias(op *cityid.Map) error {
 	if !r.Sealed.IsZero() {
 		return cityid.Errorf(cityid.ErrStatus, "%s is sealed: it publishes no crosswalk entries", op.Code)
 	}
+	if err := cityid.CheckAliases([]cityid.Alias{op.Alias}); err != nil {
+		return err
+	}
 	order := func(x, y cityid.Alias) int {
 		if c := strings.Compare(x.Scheme, y.Scheme); c != 0 {
 			return c
@@ -386,7 +351,7 @@ func (w *work) attester(source cityid.Code, actor cityid.KeySet, signers []cityi
 			return k
 		}
 	}
-	return signers[0]
+	return ""
 }
 
 // withdrawAttestation marks an attestation as taken back.
@@ -408,130 +373,6 @@ func (w *work) withdrawAttestation(op *cityid.Withdraw, actor cityid.KeySet) err
 	}
 	a.Withdrawn = w.block.Time
 	w.set(key, &a)
-	return nil
-}
-
-// setParams replaces parameters, rule or schemes.
-func (w *work) setParams(op *cityid.SetParams) error {
-	if op.Revision != w.params.Revision {
-		return cityid.Errorf(cityid.ErrConflict, "the parameters are at revision %d, not %d", w.params.Revision, op.Revision)
-	}
-	if op.Params == nil && op.Rule == nil && len(op.Schemes) == 0 || len(op.Schemes) > 64 {
-		return cityid.Errorf(cityid.ErrInvalid, "want parameters, a rule, or up to 64 schemes")
-	}
-	next := *w.settings
-	if op.Params != nil {
-		next.params = *op.Params
-	}
-	next.params.Revision = w.params.Revision + 1
-	if err := next.params.Check(); err != nil {
-		return err
-	}
-	if op.Rule != nil {
-		if err := op.Rule.Check(); err != nil {
-			return err
-		}
-		next.rule = *op.Rule
-		w.set(cityid.RuleKey, &next.rule)
-	}
-	for i := range op.Schemes {
-		if err := w.setScheme(&op.Schemes[i]); err != nil {
-			return err
-		}
-	}
-	w.set(cityid.ParamsKey, &next.params)
-	w.settings, w.settingsChanged = &next, true
-	return nil
-}
-
-func (w *work) setScheme(s *cityid.Scheme) error {
-	if err := s.Check(); err != nil {
-		return err
-	}
-	if !s.Owner.IsZero() {
-		if _, err := w.existing(s.Owner); err != nil {
-			return cityid.Errorf(cityid.ErrCrosswalk, "owner of scheme %s: %v", s.Name, err)
-		}
-	}
-	w.set(cityid.SchemeKey(s.Name), s)
-	delete(w.schemes, s.Name)
-	return nil
-}
-
-// setValidators replaces the validator set. Less than a third of the power may
-// go at once, and one change a block, so that a light client that trusts the
-// old set can still follow.
-func (w *work) setValidators(op *cityid.SetValidators) error {
-	var old cityid.ValidatorSet
-	w.load(cityid.ValidatorsKey, &old)
-	if op.Revision != old.Revision {
-		return cityid.Errorf(cityid.ErrConflict, "the validator set is at revision %d, not %d", old.Revision, op.Revision)
-	}
-	if old.Changed == w.block.Height {
-		return cityid.Errorf(cityid.ErrRetry, "the validator set changed in this block already")
-	}
-	if err := checkValidators(op.Validators); err != nil {
-		return err
-	}
-	var total, removed int64
-	for _, v := range old.Validators {
-		total += v.Power
-		i := slices.IndexFunc(op.Validators, func(x cityid.Validator) bool { return x.Key == v.Key })
-		if i < 0 {
-			removed += v.Power
-		} else if x := op.Validators[i]; x.Power < v.Power {
-			removed += v.Power - x.Power
-		}
-	}
-	if 3*removed >= total {
-		return cityid.Errorf(cityid.ErrInvalid, "the change removes %d of %d power: less than a third may go at once", removed, total)
-	}
-	w.set(cityid.ValidatorsKey, &cityid.ValidatorSet{Revision: old.Revision + 1, Validators: op.Validators, Changed: w.block.Height})
-	return nil
-}
-
-func checkValidators(list []cityid.Validator) error {
-	if len(list) < 1 || len(list) > cityid.MaxValidators {
-		return cityid.Errorf(cityid.ErrInvalid, "want 1 to %d validators", cityid.MaxValidators)
-	}
-	for i, v := range list {
-		if v.Key.Algorithm() != "ed25519" || len(v.Key) != 33 || v.Power < 1 || v.Power > cityid.MaxPower {
-			return cityid.Errorf(cityid.ErrInvalid, "validator %s: want an ed25519 key and a power of 1 to %d", v.Key, cityid.MaxPower)
-		}
-		if i > 0 && list[i-1].Key >= v.Key {
-			return cityid.Errorf(cityid.ErrInvalid, "validators must be in byte order of their keys, each once")
-		}
-	}
-	return nil
-}
-
-// setTrust records the next version of the trust root. The quorum of the
-// version before has signed it, and it must name this chain, nothing from the
-// future, and the quorum that meets the apex policy now.
-func (w *work) setTrust(op *cityid.SetTrust) error {
-	c := w.counters()
-	var prev cityid.Trust
-	if !w.load(cityid.TrustKey(c.Trust), &prev) {
-		return cityid.Errorf(cityid.ErrInternal, "trust root version %d is missing", c.Trust)
-	}
-	next := &op.Trust
-	if err := prev.VerifySuccessor(next, w.verify); err != nil {
-		return err
-	}
-	s := &next.Statement
-	if s.Chain != w.block.Chain || s.Height >= w.block.Height || s.Time > w.block.Time {
-		return cityid.Errorf(cityid.ErrInvalid, "a trust root names a past header of this chain")
-	}
-	q, _, err := w.quorumOf(claim{code: w.apex})
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(cityid.MustMarshal(q), cityid.MustMarshal(&s.Quorum)) {
-		return cityid.Errorf(cityid.ErrConflict, "the trust root's quorum is not the one of the apex policy now")
-	}
-	c.Trust = s.Version
-	w.set(cityid.CountersKey, &c)
-	w.set(cityid.TrustKey(s.Version), next)
 	return nil
 }
 

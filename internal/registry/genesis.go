@@ -31,18 +31,20 @@ func (g *Genesis) Init(s State, block Block, verify VerifyFunc) error {
 	set := &settings{params: g.Params, rule: g.Rule, apex: g.Records[0].Code}
 	w := newWork(s, block, set, verify)
 	w.set(cityid.ParamsKey, &g.Params)
-	w.set(cityid.RuleKey, &g.Rule)
 	w.set(cityid.ApexKey, &set.apex)
 	w.set(cityid.ValidatorsKey, &cityid.ValidatorSet{Revision: 1, Validators: g.Validators})
 	for i := range g.Records {
 		if err := w.found(&g.Records[i], i == 0); err != nil {
-			return cityid.Errorf(cityid.CodeOf(err), "genesis record %s: %v", g.Records[i].Code, err)
+			return cityid.Errorf(cityid.CodeOf(err), "genesis record %s: %s", g.Records[i].Code, because(err))
 		}
 	}
 	for i := range g.Schemes {
 		if err := w.setScheme(&g.Schemes[i]); err != nil {
 			return err
 		}
+	}
+	if err := w.setRule(&g.Rule); err != nil {
+		return err
 	}
 	for i := range g.Records {
 		a := &g.Records[i]
@@ -51,7 +53,7 @@ func (g *Genesis) Init(s State, block Block, verify VerifyFunc) error {
 				continue
 			}
 			if err := w.checkPolicy(p, a.Code); err != nil {
-				return cityid.Errorf(cityid.CodeOf(err), "genesis record %s: %v", a.Code, err)
+				return cityid.Errorf(cityid.CodeOf(err), "genesis record %s: %s", a.Code, because(err))
 			}
 		}
 		for _, alias := range a.Aliases {
@@ -76,9 +78,6 @@ func (g *Genesis) check(block Block) error {
 	}
 	if g.Params.Revision != 1 {
 		return cityid.Errorf(cityid.ErrInvalid, "genesis: the parameters begin at revision 1")
-	}
-	if err := g.Rule.Check(); err != nil {
-		return err
 	}
 	if err := checkValidators(g.Validators); err != nil {
 		return err
@@ -107,6 +106,9 @@ func (w *work) found(a *cityid.Allocation, apex bool) error {
 		if err != nil {
 			return err
 		}
+		if a.Recovery != nil {
+			return cityid.Errorf(cityid.ErrPolicy, "only an apex names a recovery policy")
+		}
 		parent = p
 	}
 	if err := a.Content.Check(); err != nil {
@@ -115,13 +117,13 @@ func (w *work) found(a *cityid.Allocation, apex bool) error {
 	if err := cityid.CheckAliases(a.Aliases); err != nil {
 		return err
 	}
-	r := cityid.Record{
-		Code: a.Code, Kind: a.Kind, Status: cityid.StatusActive, Content: a.Content, Sealed: a.Sealed,
-		Aliases: a.Aliases, Policy: a.Policy, Recovery: a.Recovery,
+	r, err := firstRevision(a, parent)
+	if err != nil {
+		return err
 	}
 	if parent != nil {
-		r.Parent = parent.Code
 		w.count(cityid.ChildrenKey(parent.Code, a.Kind), 1)
+		w.born(parent.Code)
 	}
 	return w.put(nil, r)
 }

@@ -19,7 +19,7 @@ import (
 // each time one is added: a key that has left its policy no longer counts. They
 // fall away altogether when the content, the revision of a record concerned, or
 // a deciding policy changes, because the digest an approval names covers all
-// three.
+// three. A key's latest vote is the one that counts.
 
 // assessment is what trying a proposal showed.
 type assessment struct {
@@ -35,8 +35,18 @@ type opWays struct {
 	holders [][]cityid.Code
 }
 
+// maxTried bounds the operations a transaction may try for proposals. Trying
+// costs as much as carrying out, and a few octets ask for it.
+const maxTried = 4 * cityid.MaxOperations
+
 // assess tries the operations with every consent granted.
-func (w *work) assess(ops []cityid.Operation) *assessment {
+func (w *work) assess(ops []cityid.Operation) (*assessment, error) {
+	for i := range ops {
+		w.tried += ops[i].Weight()
+	}
+	if w.tried > maxTried {
+		return nil, cityid.Errorf(cityid.ErrTooLarge, "the transaction concerns proposals of more than %d operations together: split it", maxTried)
+	}
 	a := &assessment{}
 	try := w.fork()
 	var policies []any
@@ -70,7 +80,7 @@ func (w *work) assess(ops []cityid.Operation) *assessment {
 	slices.SortFunc(a.targets, func(x, y cityid.Target) int { return x.Code.Compare(y.Code) })
 	a.targets = slices.CompactFunc(a.targets, func(x, y cityid.Target) bool { return x.Code == y.Code })
 	a.policies = sha256.Sum256(cityid.MustMarshal(policies))
-	return a
+	return a, nil
 }
 
 func (w *work) policyHash(c claim, holder cityid.Code) cityid.Digest {
@@ -132,16 +142,30 @@ func (a *assessment) met(keys cityid.KeySet) bool {
 	return a.failed == nil
 }
 
-// blocked reports whether some operation can no longer be permitted in any way.
-func (a *assessment) blocked(rejecting cityid.KeySet) bool {
-	for _, o := range a.ops {
-		if !slices.ContainsFunc(o.quorums, func(qs []*cityid.Quorum) bool {
-			return !slices.ContainsFunc(qs, func(q *cityid.Quorum) bool { return q == nil || q.Blocked(rejecting) })
-		}) {
+// blocked reports whether some operation can no longer be permitted: all the
+// ways are blocked in which those who approve have a voice, or all there are if
+// nobody approves yet.
+func (a *assessment) blocked(approving, rejecting cityid.KeySet) bool {
+	return slices.ContainsFunc(a.ops, func(o opWays) bool {
+		taken := slices.DeleteFunc(slices.Clone(o.quorums), func(qs []*cityid.Quorum) bool {
+			voices := cityid.KeySet{}
+			for _, q := range qs {
+				addKeys(voices, q)
+			}
+			for k := range approving {
+				if voices[k] {
+					return false
+				}
+			}
 			return true
+		})
+		if len(taken) == 0 {
+			taken = o.quorums
 		}
-	}
-	return false
+		return !slices.ContainsFunc(taken, func(qs []*cityid.Quorum) bool {
+			return !slices.ContainsFunc(qs, func(q *cityid.Quorum) bool { return q != nil && q.Blocked(rejecting) })
+		})
+	})
 }
 
 // concerns returns those of the keys that have a voice in some policy.
@@ -177,113 +201,6 @@ func keysOf(votes []cityid.Vote) cityid.KeySet {
 	return s
 }
 
-// apply turns an application into a proposal. Its transaction is signed with an
-// intake key of the policy that will decide, within that member's limit of open
-// applications. The allocation is held against every rule now, so that
-// reviewers see only what could be carried out.
-func (w *work) apply(op *cityid.Apply, actor cityid.KeySet, signers []cityid.PublicKey) error {
-	ops := []cityid.Operation{{Allocate: &cityid.Allocate{Items: []cityid.Allocation{op.Allocation}}}}
-	decider, err := w.checkApplication(op, ops)
-	if err != nil {
-		return err
-	}
-	member, id, err := w.intakeMember(decider, actor)
-	if err != nil {
-		return err
-	}
-	if n := w.count(cityid.IntakeKey(id), 1); n > int64(w.params.IntakeLimit) {
-		return cityid.Errorf(cityid.ErrQuota, "the institution that brought this application has %d open ones already: let it decide or withdraw some first", w.params.IntakeLimit)
-	}
-	p := &cityid.Proposal{Operations: ops, Possessions: op.Possessions, Evidence: op.Evidence, Member: member, Intake: id, Proposer: signers}
-	p.Expires = w.block.Time + cityid.Time(w.params.ProposalLifetime)
-	if err := w.open(p); err != nil {
-		return err
-	}
-	w.set(cityid.ContestKey(op.Allocation.Code, p.Number), true)
-	c := w.counters()
-	c.Applications++
-	w.set(cityid.CountersKey, &c)
-	return nil
-}
-
-// checkApplication returns the code whose policy decides the application.
-func (w *work) checkApplication(op *cityid.Apply, ops []cityid.Operation) (cityid.Code, error) {
-	a := &op.Allocation
-	if a.Policy == nil {
-		return cityid.Code{}, cityid.Errorf(cityid.ErrPolicy, "an application carries the policy of the new code")
-	}
-	if err := w.checkPossessions(a, op.Possessions); err != nil {
-		return cityid.Code{}, err
-	}
-	if len(op.Evidence) > cityid.MaxEvidence {
-		return cityid.Code{}, cityid.Errorf(cityid.ErrTooLarge, "%d evidence digests: at most %d", len(op.Evidence), cityid.MaxEvidence)
-	}
-	if k := w.rule.ForKind(a.Kind); k != nil && len(op.Evidence) < int(k.Evidence) {
-		return cityid.Code{}, cityid.Errorf(cityid.ErrRule, "an application for a %s names at least %d evidence documents", a.Kind, k.Evidence)
-	}
-	if x := w.assess(ops); x.failed != nil {
-		return cityid.Code{}, x.failed
-	}
-	list, err := w.ways(&ops[0])
-	if err != nil {
-		return cityid.Code{}, err
-	}
-	return list[0].claims[0].code, nil
-}
-
-// checkPossessions demands a signature by every signing key of the policy that
-// the key's holder agreed to stand in it.
-func (w *work) checkPossessions(a *cityid.Allocation, list []cityid.Possession) error {
-	var want []cityid.PublicKey
-	for i := range a.Policy.Members {
-		for _, k := range a.Policy.Members[i].Keys {
-			if k.Public.Signs() {
-				want = append(want, k.Public)
-			}
-		}
-	}
-	slices.Sort(want)
-	if len(want) == 0 {
-		return cityid.Errorf(cityid.ErrPolicy, "the first policy of an applicant has at least one signing key")
-	}
-	if len(list) != len(want) {
-		return cityid.Errorf(cityid.ErrPossession, "%d proofs of possession for %d signing keys", len(list), len(want))
-	}
-	for i, p := range list {
-		if p.Key != want[i] {
-			return cityid.Errorf(cityid.ErrPossession, "proofs of possession must be one for each signing key, in byte order: want %s", want[i])
-		}
-		d := cityid.PossessionDigest(w.block.Chain, a.Code, p.Key)
-		if err := w.verify([]byte(p.Key), d[:], p.Signature); err != nil {
-			return cityid.Errorf(cityid.ErrPossession, "proof of possession by %s: %v", p.Key, err)
-		}
-	}
-	return nil
-}
-
-// intakeMember finds the member of the policy that governs decider which one of
-// the actor's keys brings applications for. A member that is no code is known
-// by the hash of its first key.
-func (w *work) intakeMember(decider cityid.Code, actor cityid.KeySet) (cityid.Code, cityid.Digest, error) {
-	p, holder, err := w.governing(decider)
-	if err != nil {
-		return cityid.Code{}, cityid.Digest{}, err
-	}
-	q := w.anyOf(p, cityid.RoleIntake)
-	for i := range q.Members {
-		one := cityid.Quorum{Threshold: 1, Members: q.Members[i : i+1]}
-		if !one.Met(actor) {
-			continue
-		}
-		if m := &p.Members[i]; m.Code.IsZero() {
-			return cityid.Code{}, sha256.Sum256([]byte(m.Keys[0].Public)), nil
-		} else {
-			return m.Code, sha256.Sum256([]byte(m.Code.String())), nil
-		}
-	}
-	return cityid.Code{}, cityid.Digest{}, cityid.Errorf(cityid.ErrNotPermitted, "an application reaches the chain with an intake key of %s: hand it to one of its members", holder)
-}
-
 // propose puts operations before the policies they need. Somebody with a voice
 // there proposes, and approves by doing so.
 func (w *work) propose(op *cityid.Propose, signers []cityid.PublicKey) error {
@@ -301,7 +218,10 @@ func (w *work) propose(op *cityid.Propose, signers []cityid.PublicKey) error {
 	if expires <= w.block.Time || expires > longest {
 		return cityid.Errorf(cityid.ErrExpired, "a proposal expires within %d seconds from now", w.params.ProposalLifetime)
 	}
-	x := w.assess(op.Operations)
+	x, err := w.assess(op.Operations)
+	if err != nil {
+		return err
+	}
 	if x.failed != nil {
 		return x.failed
 	}
@@ -313,9 +233,7 @@ func (w *work) propose(op *cityid.Propose, signers []cityid.PublicKey) error {
 	for _, k := range voices {
 		p.Approvals = append(p.Approvals, cityid.Vote{Key: k, Time: w.block.Time})
 	}
-	if err := w.open(p); err != nil {
-		return err
-	}
+	w.number(p, x)
 	return w.conclude(p, x)
 }
 
@@ -337,17 +255,15 @@ func checkProposable(ops []cityid.Operation) error {
 	return nil
 }
 
-// open numbers a new proposal and stores it.
-func (w *work) open(p *cityid.Proposal) error {
+// number makes p a new proposal.
+func (w *work) number(p *cityid.Proposal, x *assessment) {
 	c := w.counters()
 	c.Proposals++
 	w.set(cityid.CountersKey, &c)
 	p.Number, p.Revision, p.State = c.Proposals, 1, cityid.ProposalPending
 	p.Created, p.Edited = w.block.Time, w.block.Time
-	x := w.assess(p.Operations)
 	p.Targets, p.Policies = x.targets, x.policies
 	w.proposals = append(w.proposals, p.Number)
-	return w.save(p)
 }
 
 // maxProposal bounds an encoded proposal in octets: a whole transaction.
@@ -358,7 +274,7 @@ func (w *work) save(p *cityid.Proposal) error {
 	if len(b) > maxProposal {
 		return cityid.Errorf(cityid.ErrTooLarge, "a proposal of %d octets: at most %d", len(b), maxProposal)
 	}
-	w.writes[string(cityid.ProposalKey(p.Number))] = b
+	w.write(cityid.ProposalKey(p.Number), b)
 	return nil
 }
 
@@ -381,20 +297,19 @@ func (w *work) openProposal(number uint64) (*cityid.Proposal, error) {
 	return p, nil
 }
 
-// refresh brings a proposal up to the present: if a record it concerns or a
-// deciding policy has changed, its approvals and rejections are void.
-func (p *proposalView) refresh() {
-	x := p.assessment
-	if p.Policies == x.policies && slices.Equal(p.Targets, x.targets) {
-		return
-	}
-	p.Policies, p.Targets = x.policies, x.targets
-	p.Approvals, p.Rejections = nil, nil
-}
-
 type proposalView struct {
 	*cityid.Proposal
 	*assessment
+}
+
+// refresh brings a proposal up to the present: if a record it concerns or a
+// deciding policy has changed, its approvals and rejections are void.
+func (v *proposalView) refresh() {
+	if v.Policies == v.policies && slices.Equal(v.Targets, v.targets) {
+		return
+	}
+	v.Policies, v.Targets = v.policies, v.targets
+	v.Approvals, v.Rejections = nil, nil
 }
 
 // seen returns the proposal for a vote that names digest, brought up to the
@@ -404,7 +319,11 @@ func (w *work) seen(number uint64, digest cityid.Digest) (*proposalView, error) 
 	if err != nil {
 		return nil, err
 	}
-	v := &proposalView{p, w.assess(p.Operations)}
+	x, err := w.assess(p.Operations)
+	if err != nil {
+		return nil, err
+	}
+	v := &proposalView{p, x}
 	v.refresh()
 	if now := p.Digest(); now != digest {
 		return nil, cityid.Errorf(cityid.ErrStale, "proposal %d is no longer what digest %s names: look at it again, its digest is now %s", number, digest, now)
@@ -422,15 +341,16 @@ func (w *work) approve(op *cityid.Approve, signers []cityid.PublicKey) error {
 	if v.failed != nil {
 		return cityid.Errorf(cityid.CodeOf(v.failed), "proposal %d can not be carried out as it is: %v", op.Proposal, v.failed)
 	}
-	if err := w.vote(v, &v.Approvals, signers, ""); err != nil {
+	if err := w.vote(v, &v.Approvals, &v.Rejections, signers, ""); err != nil {
 		return err
 	}
 	v.State = cityid.ProposalPending
 	return w.conclude(v.Proposal, v.assessment)
 }
 
-// vote adds those signers that have a voice and have not voted.
-func (w *work) vote(v *proposalView, votes *[]cityid.Vote, signers []cityid.PublicKey, note string) error {
+// vote adds those signers that have a voice and have not voted so, and takes
+// their votes to the contrary away.
+func (w *work) vote(v *proposalView, votes, contrary *[]cityid.Vote, signers []cityid.PublicKey, note string) error {
 	voices := v.concerns(signers)
 	if len(voices) == 0 {
 		return cityid.Errorf(cityid.ErrNotPermitted, "none of the signing keys has a voice in proposal %d", v.Number)
@@ -445,6 +365,7 @@ func (w *work) vote(v *proposalView, votes *[]cityid.Vote, signers []cityid.Publ
 	if len(*votes) == before {
 		return cityid.Errorf(cityid.ErrExists, "the signing keys have voted so on proposal %d already", v.Number)
 	}
+	*contrary = slices.DeleteFunc(*contrary, func(x cityid.Vote) bool { return slices.Contains(voices, x.Key) })
 	return nil
 }
 
@@ -457,48 +378,17 @@ func (w *work) conclude(p *cityid.Proposal, x *assessment) error {
 	if err := w.end(p, cityid.ProposalExecuted); err != nil {
 		return err
 	}
+	var approvers []cityid.PublicKey
+	for _, v := range p.Approvals {
+		approvers = append(approvers, v.Key)
+	}
 	for i := range p.Operations {
 		how, err := w.permitted(&p.Operations[i], approving)
 		if err != nil {
 			return err
 		}
-		if err := w.carryOut(&p.Operations[i], how, approving, p.Proposer); err != nil {
+		if err := w.carryOut(&p.Operations[i], how, approving, approvers); err != nil {
 			return cityid.Errorf(cityid.CodeOf(err), "proposal %d: %v", p.Number, atOperation(err, i))
-		}
-	}
-	return nil
-}
-
-// end closes a proposal and frees what an application holds.
-func (w *work) end(p *cityid.Proposal, s cityid.ProposalState) error {
-	p.State, p.Edited = s, w.block.Time
-	if p.Application() {
-		w.delete(cityid.ContestKey(p.Operations[0].Allocate.Items[0].Code, p.Number))
-		c := w.counters()
-		c.Applications--
-		w.set(cityid.CountersKey, &c)
-		w.count(cityid.IntakeKey(p.Intake), -1)
-	}
-	return w.save(p)
-}
-
-// closeContest closes all other applications for a code that is now allocated.
-func (w *work) closeContest(code cityid.Code) error {
-	if w.counters().Applications == 0 {
-		return nil
-	}
-	var numbers []uint64
-	w.Scan(cityid.ContestKey(code, 0), cityid.ContestKey(code, 1<<64-1), func(key, _ []byte) bool {
-		numbers = append(numbers, cityid.NumberOfContestKey(key))
-		return true
-	})
-	for _, n := range numbers {
-		p, err := w.proposal(n)
-		if err != nil {
-			return err
-		}
-		if err := w.end(p, cityid.ProposalClosed); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -514,10 +404,10 @@ func (w *work) reject(op *cityid.Reject, signers []cityid.PublicKey) error {
 	if err != nil {
 		return err
 	}
-	if err := w.vote(v, &v.Rejections, signers, op.Note); err != nil {
+	if err := w.vote(v, &v.Rejections, &v.Approvals, signers, op.Note); err != nil {
 		return err
 	}
-	if v.blocked(keysOf(v.Rejections)) {
+	if v.blocked(keysOf(v.Approvals), keysOf(v.Rejections)) {
 		v.Note = op.Note
 		return w.end(v.Proposal, cityid.ProposalRejected)
 	}
@@ -553,52 +443,51 @@ func (w *work) revise(op *cityid.Revise, actor cityid.KeySet) error {
 	if err := w.mayChange(p, actor); err != nil {
 		return err
 	}
+	var x *assessment
 	switch {
 	case p.Application() != (op.Apply != nil) || (op.Apply != nil) == (len(op.Operations) > 0):
 		return cityid.Errorf(cityid.ErrInvalid, "an application is revised by an application, any other proposal by operations")
 	case op.Apply != nil:
-		if op.Apply.Allocation.Code != p.Operations[0].Allocate.Items[0].Code {
-			return cityid.Errorf(cityid.ErrInvalid, "a revision keeps the code applied for: withdraw, and apply for the other one")
-		}
-		ops := []cityid.Operation{{Allocate: &cityid.Allocate{Items: []cityid.Allocation{op.Apply.Allocation}}}}
-		if _, err := w.checkApplication(op.Apply, ops); err != nil {
+		if x, err = w.reviseApplication(p, op.Apply); err != nil {
 			return err
 		}
-		p.Operations, p.Possessions, p.Evidence = ops, op.Apply.Possessions, op.Apply.Evidence
 	default:
 		if err := checkProposable(op.Operations); err != nil {
 			return err
 		}
+		if x, err = w.assess(op.Operations); err != nil {
+			return err
+		}
+		if x.failed != nil {
+			return x.failed
+		}
 		p.Operations = op.Operations
-	}
-	x := w.assess(p.Operations)
-	if x.failed != nil {
-		return x.failed
 	}
 	p.Revision, p.State, p.Edited, p.Note = p.Revision+1, cityid.ProposalPending, w.block.Time, ""
 	p.Targets, p.Policies, p.Approvals, p.Rejections = x.targets, x.policies, nil, nil
 	return w.save(p)
 }
 
-// mayChange permits the applicant, by the policy applied for, and whoever
-// brought the proposal.
+// mayChange permits those who brought a proposal and still have a voice in it;
+// for an application, see [work.mayChangeApplication].
 func (w *work) mayChange(p *cityid.Proposal, actor cityid.KeySet) error {
-	if slices.ContainsFunc(p.Proposer, func(k cityid.PublicKey) bool { return actor[k] }) {
-		return nil
-	}
 	if p.Application() {
-		if w.quorum(p.Operations[0].Allocate.Items[0].Policy).Met(actor) {
-			return nil
+		return w.mayChangeApplication(p, actor)
+	}
+	brought := slices.DeleteFunc(slices.Clone(p.Proposer), func(k cityid.PublicKey) bool { return !actor[k] })
+	if len(brought) > 0 {
+		x, err := w.assess(p.Operations)
+		if err != nil {
+			return err
 		}
-		if !p.Member.IsZero() && w.met(claim{code: p.Member, roles: cityid.RoleIntake}, actor) == nil {
+		if len(x.concerns(brought)) > 0 {
 			return nil
 		}
 	}
-	return cityid.Errorf(cityid.ErrNotPermitted, "proposal %d can be changed by those who brought it, and an application by its applicant", p.Number)
+	return cityid.Errorf(cityid.ErrNotPermitted, "proposal %d can be changed by those who brought it, while they have a voice in it", p.Number)
 }
 
-// withdraw takes back a proposal or an attestation. Expired proposals too can
-// be withdrawn, which frees their place in a member's limit.
+// withdraw takes back a proposal or an attestation.
 func (w *work) withdraw(op *cityid.Withdraw, actor cityid.KeySet) error {
 	if op.Proposal == 0 {
 		return w.withdrawAttestation(op, actor)
@@ -606,12 +495,9 @@ func (w *work) withdraw(op *cityid.Withdraw, actor cityid.KeySet) error {
 	if !op.Source.IsZero() || !op.Digest.IsZero() {
 		return cityid.Errorf(cityid.ErrInvalid, "want either a proposal or an attestation")
 	}
-	p, err := w.proposal(op.Proposal)
+	p, err := w.openProposal(op.Proposal)
 	if err != nil {
 		return err
-	}
-	if !p.State.Open() {
-		return cityid.Errorf(cityid.ErrClosed, "proposal %d is %s", op.Proposal, p.State)
 	}
 	if err := w.mayChange(p, actor); err != nil {
 		return err
@@ -619,66 +505,12 @@ func (w *work) withdraw(op *cityid.Withdraw, actor cityid.KeySet) error {
 	return w.end(p, cityid.ProposalWithdrawn)
 }
 
-// operation permits and carries out one operation of a transaction.
-func (w *work) operation(op *cityid.Operation, actor cityid.KeySet, signers []cityid.PublicKey) error {
-	switch {
-	case op.Apply != nil:
-		return w.apply(op.Apply, actor, signers)
-	case op.Revise != nil:
-		return w.revise(op.Revise, actor)
-	case op.Return != nil:
-		return w.giveBack(op.Return, signers)
-	case op.Propose != nil:
-		return w.propose(op.Propose, signers)
-	case op.Approve != nil:
-		return w.approve(op.Approve, signers)
-	case op.Reject != nil:
-		return w.reject(op.Reject, signers)
-	case op.Withdraw != nil:
-		return w.withdraw(op.Withdraw, actor)
-	case op.SetTrust != nil:
-		return w.setTrust(op.SetTrust)
+// end closes a proposal and frees what an application holds.
+func (w *work) end(p *cityid.Proposal, s cityid.ProposalState) error {
+	p.State, p.Edited = s, w.block.Time
+	if p.Application() {
+		w.leaveContest(p)
+		w.countIntake(p, -1)
 	}
-	how, err := w.permitted(op, actor)
-	if err != nil {
-		return err
-	}
-	return w.carryOut(op, how, actor, signers)
-}
-
-// carryOut does what an operation says, once it is permitted.
-func (w *work) carryOut(op *cityid.Operation, how wayKind, actor cityid.KeySet, signers []cityid.PublicKey) error {
-	switch {
-	case op.Allocate != nil:
-		if err := w.allocate(op.Allocate); err != nil {
-			return err
-		}
-		for i := range op.Allocate.Items {
-			if err := w.closeContest(op.Allocate.Items[i].Code); err != nil {
-				return err
-			}
-		}
-		return nil
-	case op.Amend != nil:
-		return w.amend(op.Amend)
-	case op.SetStatus != nil:
-		return w.setStatus(op.SetStatus, how)
-	case op.Rekey != nil:
-		return w.rekey(op.Rekey, how)
-	case op.Veto != nil:
-		return w.veto(op.Veto)
-	case op.Map != nil:
-		return w.mapAlias(op.Map)
-	case op.Attest != nil:
-		return w.attest(op.Attest, actor, signers)
-	case op.Seal != nil:
-		return w.seal(op.Seal)
-	case op.Unseal != nil:
-		return w.unseal(op.Unseal)
-	case op.SetParams != nil:
-		return w.setParams(op.SetParams)
-	case op.SetValidators != nil:
-		return w.setValidators(op.SetValidators)
-	}
-	return cityid.Errorf(cityid.ErrUnsupported, "%s is not applied by this version", op.Name())
+	return w.save(p)
 }

@@ -17,7 +17,7 @@ func Record(r Reader, code cityid.Code) *cityid.Record {
 // policy acts, or the zero code.
 func Holder(r Reader, code cityid.Code) cityid.Code {
 	w := newWork(r, Block{}, nil, nil)
-	for x := w.record(code); x != nil; x = w.above(x) {
+	for x := range w.lineage(w.record(code)) {
 		if x.Policy != nil && (x.Status != cityid.StatusRetired || x.Code == code) {
 			return x.Code
 		}
@@ -45,7 +45,11 @@ func Proposal(r Reader, block Block, number uint64) (*cityid.ProposalAnswer, err
 	}
 	out := &cityid.ProposalAnswer{Proposal: *p, State: p.StateAt(block.Time)}
 	if out.State.Open() {
-		v := &proposalView{&out.Proposal, w.assess(p.Operations)}
+		x, err := w.assess(p.Operations)
+		if err != nil {
+			return nil, err
+		}
+		v := &proposalView{&out.Proposal, x}
 		v.refresh()
 		if v.failed != nil {
 			out.Stale = v.failed.Error()
@@ -87,18 +91,12 @@ func (v *proposalView) needs() []cityid.Need {
 	return out
 }
 
+// competing returns the other open applications for the code p applies for.
 func (w *work) competing(p *cityid.Proposal) []uint64 {
-	var out []uint64
-	code := p.Operations[0].Allocate.Items[0].Code
-	w.Scan(cityid.ContestKey(code, 0), cityid.ContestKey(code, 1<<64-1), func(key, _ []byte) bool {
-		if n := cityid.NumberOfContestKey(key); n != p.Number {
-			if other, err := w.proposal(n); err == nil && other.StateAt(w.block.Time).Open() {
-				out = append(out, n)
-			}
-		}
-		return true
+	return slices.DeleteFunc(w.contest(appliedFor(p)), func(n uint64) bool {
+		other, err := w.proposal(n)
+		return n == p.Number || err != nil || !other.StateAt(w.block.Time).Open()
 	})
-	return out
 }
 
 // Validators returns the validator set as decided.

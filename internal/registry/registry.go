@@ -19,6 +19,7 @@ package registry
 
 import (
 	"fmt"
+	"maps"
 
 	"cityid"
 )
@@ -64,20 +65,29 @@ type VerifyFunc func(pub, msg, sig []byte) error
 
 // Executor applies the transactions of one block. It is used by one goroutine.
 type Executor struct {
-	state  State
-	block  Block
-	seen   func(cityid.Digest) bool
-	verify VerifyFunc
-	recent cityid.Recent
-	rules  *settings
+	state   State
+	block   Block
+	seen    func(cityid.Digest) bool
+	verify  VerifyFunc
+	recent  cityid.Recent
+	applied map[cityid.Digest]bool         // the ids in recent
+	known   map[cityid.Code]*cityid.Record // some records as the state has them, decoded
+	rules   *settings
 }
+
+// maxRecorded bounds the transactions of a block that are recorded: the ids of
+// a block are one value of the state.
+const maxRecorded = 100_000
+
+// maxKnown bounds, roughly, the decoded records an executor keeps.
+const maxKnown = 10_000
 
 // NewExecutor returns an executor for one block on state. seen reports whether
 // a transaction id was recorded in an earlier block and has not expired; the
 // state holds all such ids ([Recorded]), so that a caller can keep them at
 // hand. verify checks signatures.
 func NewExecutor(state State, block Block, seen func(cityid.Digest) bool, verify VerifyFunc) *Executor {
-	return &Executor{state: state, block: block, seen: seen, verify: verify}
+	return &Executor{state: state, block: block, seen: seen, verify: verify, applied: map[cityid.Digest]bool{}, known: map[cityid.Code]*cityid.Record{}}
 }
 
 // Recorded calls fn for each transaction id the state still remembers.
@@ -141,10 +151,14 @@ func (e *Executor) Apply(tx *cityid.Tx, body *cityid.Body) (Result, error) {
 		return Result{}, err
 	}
 	id := tx.ID()
-	if e.seen(id) || e.appliedNow(id) {
+	if e.seen(id) || e.applied[id] {
 		return Result{}, cityid.Errorf(cityid.ErrReplayed, "transaction %s is already recorded", id)
 	}
+	if len(e.applied) >= maxRecorded {
+		return Result{}, cityid.Errorf(cityid.ErrRetry, "the block carries %d transactions already: submit this one again", maxRecorded)
+	}
 	w := newWork(e.state, e.block, e.rules, e.verify)
+	w.known = e.known
 	actor := cityid.KeysOf(body.Signers...)
 	for i := range body.Operations {
 		if err := w.operation(&body.Operations[i], actor, body.Signers); err != nil {
@@ -152,40 +166,34 @@ func (e *Executor) Apply(tx *cityid.Tx, body *cityid.Body) (Result, error) {
 		}
 	}
 	w.commit(e.state)
+	if len(e.known) > maxKnown {
+		clear(e.known)
+	}
+	maps.Copy(e.known, w.records)
 	if w.settingsChanged {
 		e.rules = nil
 	}
 	e.recent.IDs = append(e.recent.IDs, id)
+	e.applied[id] = true
 	e.recent.Expires = max(e.recent.Expires, body.Expires)
 	return Result{Proposals: w.proposals}, nil
 }
 
-func (e *Executor) appliedNow(id cityid.Digest) bool {
-	// Few transactions of a block are equal; most blocks hold few. A mempool
-	// already filters duplicates, so this is a last guard.
-	for i := len(e.recent.IDs) - 1; i >= 0; i-- {
-		if e.recent.IDs[i] == id {
-			return true
-		}
-	}
-	return false
-}
-
 // End finishes a block that carries transactions: it remembers the ids of those
-// that applied and forgets the ones that expired. It must be called once, after
-// the last Apply, and only if the block carries transactions.
+// that applied and forgets those of the oldest blocks, as far as they have
+// expired. A block that outlives a later one keeps that one too, for no longer
+// than a transaction may live. It must be called once, after the last Apply,
+// and only if the block carries transactions.
 func (e *Executor) End() error {
 	lo, hi := cityid.RecentRange()
 	var gone [][]byte
 	var failed error
 	e.state.Scan(lo, hi, func(key, value []byte) bool {
 		var rec cityid.Recent
-		if failed = cityid.UnmarshalTrusted(value, &rec); failed != nil {
+		if failed = cityid.UnmarshalTrusted(value, &rec); failed != nil || rec.Expires > e.block.Time {
 			return false
 		}
-		if rec.Expires <= e.block.Time {
-			gone = append(gone, append([]byte(nil), key...))
-		}
+		gone = append(gone, append([]byte(nil), key...))
 		return true
 	})
 	if failed != nil {
@@ -198,6 +206,15 @@ func (e *Executor) End() error {
 		e.state.Set(cityid.RecentKey(e.block.Height), cityid.MustMarshal(&e.recent))
 	}
 	return nil
+}
+
+// because is err's message without its code and operation, to stand inside
+// another.
+func because(err error) string {
+	if c, ok := err.(*cityid.Error); ok {
+		return c.Message
+	}
+	return err.Error()
 }
 
 func atOperation(err error, i int) error {

@@ -4,6 +4,7 @@ package registry
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
@@ -45,56 +46,68 @@ type work struct {
 	verify VerifyFunc
 	*settings
 
-	writes          map[string][]byte // nil: deleted
-	records         map[cityid.Code]*cityid.Record
+	writes          [256]map[string][]byte         // by the key's first byte; nil value: deleted
+	records         map[cityid.Code]*cityid.Record // read or written here
+	parent          *work                          // of a fork
+	known           map[cityid.Code]*cityid.Record // as the state has them; may be nil
 	schemes         map[string]*cityid.Scheme
+	quorums         map[claim]*cityid.Quorum // by holder of the policy and roles
 	proposals       []uint64
 	settingsChanged bool
+	tried           int // operations tried for proposals, see assess
 }
 
 func newWork(base Reader, block Block, s *settings, verify VerifyFunc) *work {
 	return &work{
 		base: base, block: block, settings: s, verify: verify,
-		writes:  map[string][]byte{},
 		records: map[cityid.Code]*cityid.Record{},
 		schemes: map[string]*cityid.Scheme{},
+		quorums: map[claim]*cityid.Quorum{},
 	}
 }
 
 // fork returns a work on top of w whose writes w never sees: for trying.
-func (w *work) fork() *work { return newWork(w, w.block, w.settings, w.verify) }
+func (w *work) fork() *work {
+	f := newWork(w, w.block, w.settings, w.verify)
+	f.parent = w
+	return f
+}
 
 // commit hands all writes to the state, in byte order of the keys.
 func (w *work) commit(to State) {
-	for _, k := range slices.Sorted(maps.Keys(w.writes)) {
-		if v := w.writes[k]; v != nil {
-			to.Set([]byte(k), v)
-		} else {
-			to.Delete([]byte(k))
+	for _, writes := range w.writes {
+		for _, k := range slices.Sorted(maps.Keys(writes)) {
+			if v := writes[k]; v != nil {
+				to.Set([]byte(k), v)
+			} else {
+				to.Delete([]byte(k))
+			}
 		}
 	}
 }
 
 // Get implements [Reader].
 func (w *work) Get(key []byte) []byte {
-	if v, ok := w.writes[string(key)]; ok {
+	if v, ok := w.writes[key[0]][string(key)]; ok {
 		return v
 	}
 	return w.base.Get(key)
 }
 
-// Scan implements [Reader], merging the writes into what lies below.
+// Scan implements [Reader], merging the writes into what lies below. lo and hi
+// lie in one namespace.
 func (w *work) Scan(lo, hi []byte, fn func(key, value []byte) bool) {
 	var mine []string
-	for k := range w.writes {
-		if k >= string(lo) && (hi == nil || k < string(hi)) {
+	writes := w.writes[lo[0]]
+	for k := range writes {
+		if k >= string(lo) && k < string(hi) {
 			mine = append(mine, k)
 		}
 	}
 	slices.Sort(mine)
 	stopped := false
 	emit := func(k string) bool {
-		if v := w.writes[k]; v != nil {
+		if v := writes[k]; v != nil {
 			return fn([]byte(k), v)
 		}
 		return true
@@ -122,9 +135,17 @@ func (w *work) Scan(lo, hi []byte, fn func(key, value []byte) bool) {
 }
 
 // set stores the encoding of v at key.
-func (w *work) set(key []byte, v any) { w.writes[string(key)] = cityid.MustMarshal(v) }
+func (w *work) set(key []byte, v any) { w.write(key, cityid.MustMarshal(v)) }
 
-func (w *work) delete(key []byte) { w.writes[string(key)] = nil }
+func (w *work) delete(key []byte) { w.write(key, nil) }
+
+func (w *work) write(key, value []byte) {
+	writes := &w.writes[key[0]]
+	if *writes == nil {
+		*writes = map[string][]byte{}
+	}
+	(*writes)[string(key)] = value
+}
 
 // load decodes the value at key into v and reports whether there is one. What
 // the state holds was written by this package, so bytes that do not decode are
@@ -144,6 +165,12 @@ func (w *work) load(key []byte, v any) bool {
 // it; it copies the struct and hands the copy to put.
 func (w *work) record(code cityid.Code) *cityid.Record {
 	if r, ok := w.records[code]; ok {
+		return r
+	}
+	if w.parent != nil {
+		return w.parent.record(code)
+	}
+	if r, ok := w.known[code]; ok {
 		return r
 	}
 	r := new(cityid.Record)
@@ -183,15 +210,18 @@ func (w *work) put(old *cityid.Record, next cityid.Record) error {
 	next.Revision, next.Prev = 1, cityid.Digest{}
 	if old != nil {
 		b := w.Get(cityid.RecordKey(old.Code))
-		next.Revision, next.Prev = old.Revision+1, old.Hash()
-		w.writes[string(cityid.HistoryKey(old.Code, old.Revision))] = bytes.Clone(b)
+		next.Revision, next.Prev = old.Revision+1, sha256.Sum256(b)
+		w.write(cityid.HistoryKey(old.Code, old.Revision), bytes.Clone(b))
+		if old.Policy != next.Policy || old.Status != next.Status {
+			clear(w.quorums)
+		}
 	}
 	next.Changed = cityid.Change{Chain: w.block.Chain, Height: w.block.Height, Time: w.block.Time}
 	b := cityid.MustMarshal(&next)
 	if len(b) > cityid.MaxRecord {
 		return cityid.Errorf(cityid.ErrTooLarge, "the record of %s would have %d octets: at most %d", next.Code, len(b), cityid.MaxRecord)
 	}
-	w.writes[string(cityid.RecordKey(next.Code))] = b
+	w.write(cityid.RecordKey(next.Code), b)
 	w.records[next.Code] = &next
 	return nil
 }
@@ -220,8 +250,8 @@ func (w *work) scheme(name string) (*cityid.Scheme, error) {
 		return s, nil
 	}
 	s := new(cityid.Scheme)
-	if !w.load(cityid.SchemeKey(name), s) {
-		return nil, cityid.Errorf(cityid.ErrCrosswalk, "there is no crosswalk scheme %q", name)
+	if !cityid.ValidSchemeName(name) || !w.load(cityid.SchemeKey(name), s) {
+		return nil, cityid.Errorf(cityid.ErrCrosswalk, "there is no crosswalk scheme %.40q", name)
 	}
 	w.schemes[name] = s
 	return s, nil

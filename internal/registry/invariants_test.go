@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+
+	"cityid"
+	"cityid/merkle"
+)
+
+// broken returns what is wrong with a state as a whole, or "".
+func broken(s *mapState, now cityid.Time) string {
+	c := &census{
+		s: s, now: now, w: newWork(s, Block{Time: now}, nil, nil),
+		children: map[string]uint64{}, living: map[cityid.Code]uint64{}, aliases: map[string]bool{},
+		intake: map[string][]intakeDay{}, contest: map[string]bool{},
+	}
+	return c.check()
+}
+
+// census recounts everything the state counts.
+type census struct {
+	s        *mapState
+	w        *work
+	now      cityid.Time
+	children map[string]uint64
+	living   map[cityid.Code]uint64
+	aliases  map[string]bool
+	contest  map[string]bool
+	intake   map[string][]intakeDay
+	history  int
+}
+
+func (c *census) check() string {
+	for _, k := range slices.Sorted(maps.Keys(c.s.values)) {
+		if err := merkle.CheckKey([]byte(k)); err != nil {
+			return fmt.Sprintf("key %q: %v", k, err)
+		}
+		var what string
+		switch k[0] {
+		case 'r':
+			what = c.record([]byte(k))
+		case 'p':
+			what = c.proposal(c.s.values[k])
+		case 'w':
+			var x cityid.Waiting
+			if err := cityid.Unmarshal(c.s.values[k], &x); err != nil {
+				what = err.Error()
+			} else if r := c.w.record(x.Code); r == nil || r.Status == cityid.StatusRetired {
+				what = "waits for a code that is not there or retired"
+			}
+		}
+		if what != "" {
+			return fmt.Sprintf("%q: %s", k, what)
+		}
+	}
+	return c.counts()
+}
+
+func (c *census) record(key []byte) string {
+	raw := c.s.Get(key)
+	var r cityid.Record
+	if err := cityid.Unmarshal(raw, &r); err != nil {
+		return err.Error()
+	}
+	if code, ok := cityid.CodeOfRecordKey(key); !ok || code != r.Code {
+		return "the key is not that of the record's code"
+	}
+	if len(raw) > cityid.MaxRecord || !r.Sealed.IsZero() && (!r.Content.IsZero() || len(r.Aliases) > 0) {
+		return "too large, or sealed and open at once"
+	}
+	if !r.Parent.IsZero() {
+		p := c.w.record(r.Parent)
+		if p == nil || !p.Code.Covers(r.Code) && !p.Code.PlaceCovers(r.Code) {
+			return "the parent is not there, or not above"
+		}
+		c.children[string(cityid.ChildrenKey(r.Parent, r.Kind))]++
+	}
+	if r.Status != cityid.StatusRetired {
+		if what := c.lives(&r); what != "" {
+			return what
+		}
+	}
+	for _, a := range r.Aliases {
+		c.aliases[string(cityid.CrosswalkKey(a.Scheme, a.Value, r.Code))] = true
+		if got := c.s.Get(cityid.CrosswalkKey(a.Scheme, a.Value, r.Code)); !bytes.Equal(got, cityid.MustMarshal(&a)) {
+			return "an alias differs from its crosswalk entry"
+		}
+	}
+	return c.chain(&r)
+}
+
+// lives checks that a living code hangs on living ones up to the apex.
+func (c *census) lives(r *cityid.Record) string {
+	top := r
+	for x := range c.w.lineage(r) {
+		if x.Status == cityid.StatusRetired {
+			return fmt.Sprintf("lives below %s, which is retired", x.Code)
+		}
+		top = x
+	}
+	if !top.Parent.IsZero() {
+		return "does not hang on the apex"
+	}
+	if up := c.w.above(r); up != nil {
+		c.living[up.Code]++
+	}
+	return ""
+}
+
+// chain follows the hashes of the revisions down to the first.
+func (c *census) chain(r *cityid.Record) string {
+	prev, n := r.Prev, r.Revision
+	for n > 1 {
+		n--
+		raw := c.s.Get(cityid.HistoryKey(r.Code, n))
+		var old cityid.Record
+		if err := cityid.Unmarshal(raw, &old); err != nil {
+			return fmt.Sprintf("revision %d: %v", n, err)
+		}
+		if sha256.Sum256(raw) != prev || old.Hash() != prev || old.Revision != n || old.Parent != r.Parent || old.Kind != r.Kind {
+			return fmt.Sprintf("revision %d is not what revision %d names", n, n+1)
+		}
+		c.history++
+		prev = old.Prev
+	}
+	if !prev.IsZero() {
+		return "revision 1 names a revision before"
+	}
+	return ""
+}
+
+func (c *census) proposal(raw []byte) string {
+	var p cityid.Proposal
+	if err := cityid.Unmarshal(raw, &p); err != nil {
+		return err.Error()
+	}
+	if !p.Application() || !p.State.Open() {
+		return ""
+	}
+	key := cityid.ContestKey(appliedFor(&p), p.Number)
+	if c.s.Get(key) != nil {
+		c.contest[string(key)] = true
+	} else if p.StateAt(c.now).Open() {
+		return "an open application that is not in the contest for its code"
+	}
+	k, last := string(cityid.IntakeKey(p.Intake)), int64(p.Expires/day)
+	if last < int64(c.now/day) {
+		return ""
+	}
+	list := c.intake[k]
+	i, found := slices.BinarySearchFunc(list, last, func(d intakeDay, t int64) int { return int(d.Day - t) })
+	if !found {
+		list = slices.Insert(list, i, intakeDay{Day: last})
+	}
+	list[i].Open++
+	c.intake[k] = list
+	return ""
+}
+
+// counts compares the recount with what the state says.
+func (c *census) counts() string {
+	history, contest := 0, uint64(0)
+	for k, v := range c.s.values {
+		var what string
+		switch k[0] {
+		case 'h':
+			history++
+		case 'o':
+			contest++
+			if !c.contest[k] {
+				what = "marks an application that is not open"
+			}
+		case 'x':
+			if !c.aliases[k] {
+				what = "no record has this alias"
+			}
+		case 'q':
+			what = c.count(k, v)
+		case 'k':
+			var list []intakeDay
+			if err := cityid.Unmarshal(v, &list); err != nil {
+				return err.Error()
+			}
+			list = slices.DeleteFunc(list, func(d intakeDay) bool { return d.Day < int64(c.now/day) })
+			if !slices.Equal(list, c.intake[k]) {
+				what = fmt.Sprintf("counts %v, the proposals %v", list, c.intake[k])
+			}
+			delete(c.intake, k)
+		}
+		if what != "" {
+			return fmt.Sprintf("%q: %s", k, what)
+		}
+	}
+	if len(c.children) > 0 || len(c.living) > 0 || len(c.intake) > 0 || history != c.history {
+		return fmt.Sprintf("not counted: %v %v %v, or history of no record", c.children, c.living, c.intake)
+	}
+	if n := c.w.counters().Applications; n != contest {
+		return fmt.Sprintf("%d applications, but %d in contests", n, contest)
+	}
+	return ""
+}
+
+// count checks one count of children, and strikes it off the recount.
+func (c *census) count(key string, raw []byte) string {
+	if key[len(key)-2] == 0 { // the kind that does not exist: a care
+		var x care
+		if err := cityid.Unmarshal(raw, &x); err != nil {
+			return err.Error()
+		}
+		code := cityid.MustParse(key[1 : len(key)-3])
+		if x.Living != c.living[code] {
+			return fmt.Sprintf("cares for %d living codes, not %d", x.Living, c.living[code])
+		}
+		delete(c.living, code)
+		return ""
+	}
+	var n uint64
+	if err := cityid.Unmarshal(raw, &n); err != nil {
+		return err.Error()
+	}
+	if n != c.children[key] {
+		return fmt.Sprintf("counts %d children, not %d", n, c.children[key])
+	}
+	delete(c.children, key)
+	return ""
+}
