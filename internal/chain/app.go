@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package chain runs the registry of a zone as a replicated state machine: it
+// is the only package that knows CometBFT.
+//
+// # Parts
+//
+// [Application] is the ABCI application: it carries out the transactions of a
+// block with package registry, on the state tree of package store. [Node] is
+// CometBFT embedded in this process, with an Application behind it. [Engine]
+// drives the same Application without consensus: one validator, whose key
+// everybody knows, signs real headers at the times a manual clock gives. It is
+// for tests and trials. Both answer through [Local]: questions about the state,
+// transactions, and bundles that prove the answers.
+//
+// # A block
+//
+// A transaction is checked before it enters the mempool (chain, lifetime,
+// signatures, not recorded yet), proposed unless it has expired, and carried
+// out whole or not at all. Its result in the block is a code of package cityid
+// (0: applied) and, as data that the next header commits to, the CBOR map
+// {1: index of the refused operation, -1 for the whole, 0 if applied; 2: numbers
+// of the proposals made}.
+// A refused transaction stands in its block like any other; nothing a
+// transaction holds can stop the chain.
+//
+// The state after a block is staged in memory and written in Commit, in one
+// synced batch with everything else: height, time, receipts, block log. So a
+// crash at any moment leaves a state that the blocks lead on from, and carrying
+// out a block twice before Commit gives the same hash.
+//
+// A block without transactions leaves the app hash as it is. An idle network
+// therefore rests: after a block with transactions comes one that carries the
+// new app hash, and then only the heartbeat, which keeps signed headers fresh.
+//
+// # The block log
+//
+// The hashes of all blocks form an RFC 6962 log, whose first leaf is block 1.
+// Its size and root are the state leaf [cityid.BlockLogKey]. A block with
+// transactions extends it by all blocks since the last such block, itself
+// included: its own hash is known while it is carried out, and covers the state
+// before it, not after. The hashes of blocks in between wait beside the tree.
+//
+// # Home
+//
+// A node lives in one folder, made by [InitHome] and locked while it runs:
+//
+//	genesis.json          what the chain is founded with; the same for all nodes
+//	node_key.json         who the node is to its peers
+//	validator_key.json    what its votes are signed with
+//	validator_state.json  what it signed last; lose it, and it may sign twice
+//	blocks/               CometBFT's databases and write-ahead log
+//	state/                the state tree, receipts, the block log
+//
+// A backup is a copy of the whole folder of a stopped node. If state/ alone is
+// lost, the next start makes it again from blocks/.
+//
+// # Time and proof
+//
+// The state after block H is committed to by header H+1, so an answer from it
+// can be proven once header H+1 is signed, which is when block H+1 is carried
+// out. Answers are read from the state after the latest block (as_of: its height
+// and time). Bundles are made from the latest state that a signed header commits
+// to, and a transaction that is waited for is reported when that covers it.
+// Readers use immutable versions of the tree and never wait for the writer.
+package chain
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	abci "github.com/cometbft/cometbft/abci/types"
+	"github.com/cometbft/cometbft/types"
+
+	"cityid"
+	"cityid/internal/registry"
+	"cityid/internal/store"
+)
+
+// appVersion is the version of the state machine's rules, which every header
+// carries.
+const appVersion = 1
+
+// readersTime is how long closing waits for questions being answered.
+const readersTime = 5 * time.Second
+
+// Application is the ABCI application of a zone. CometBFT calls it over three
+// connections at once, each one call at a time: consensus writes, the other two
+// read.
+type Application struct {
+	abci.BaseApplication // the calls of vote extensions and state sync, unused
+
+	store   *store.Store
+	genesis *Genesis
+	log     *slog.Logger
+	clock   func() time.Time // for admitting to the mempool only; never for executing
+	cache   *verifyCache
+	track   *tracker
+
+	// Used by the consensus connection alone.
+	staged   *staged
+	decoded  []decodedTx // of the latest proposal
+	proposed []byte      // its hash
+
+	mu    sync.RWMutex
+	head  head                // what is committed
+	evict func([]types.TxKey) // takes transactions out of the mempool; nil before there is one
+
+	failOnce sync.Once
+	failed   chan struct{} // closed once the application can not go on
+	why      error         // valid once failed is closed
+}
+
+// head is what is committed, as it stands beside the tree.
+type head struct {
+	Height  uint64        `cbor:"1,keyasint"`
+	Nanos   int64         `cbor:"2,keyasint"` // time of the block at Height, since 1970
+	AppHash cityid.Digest `cbor:"3,keyasint"`
+	Chain   string        `cbor:"4,keyasint"`
+	Genesis cityid.Digest `cbor:"5,keyasint"` // hash of the genesis file
+}
+
+func (h *head) time() time.Time { return time.Unix(0, h.Nanos).UTC() }
+
+// Keys beside the tree: one letter, then what is named.
+var headKey = []byte("h") // head
+
+func receiptKey(id cityid.Digest) []byte { return append([]byte("t"), id[:]...) } // storedReceipt
+
+// blockKey is the key of the hash of a block that is not in the block log yet.
+func blockKey(height uint64) []byte { return binary.BigEndian.AppendUint64([]byte("b"), height) }
+
+// newApplication returns the application over a store, which holds nothing yet
+// or a state that descends from the genesis.
+func newApplication(st *store.Store, g *Genesis, log *slog.Logger, clock func() time.Time) (a *Application, err error) {
+	a = &Application{
+		store: st, genesis: g, log: log, clock: clock,
+		cache: newVerifyCache(verifiedSignatures), track: newTracker(),
+		failed: make(chan struct{}),
+	}
+	defer a.guardRead(&err)
+	raw, err := st.GetSide(headKey)
+	if err != nil {
+		return nil, fmt.Errorf("read the state's height: %w", err)
+	}
+	if raw == nil {
+		return a, nil
+	}
+	if err := cityid.UnmarshalTrusted(raw, &a.head); err != nil {
+		return nil, fmt.Errorf("read the state's height: %w", err)
+	}
+	if a.head.Chain != g.Chain || a.head.Genesis != g.Hash() {
+		return nil, fmt.Errorf("%w: the state is of chain %s, genesis %s; the genesis file founds %s, genesis %s",
+			ErrForeignChain, a.head.Chain, a.head.Genesis, g.Chain, g.Hash())
+	}
+	view, err := st.Latest()
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	return a, registry.Recorded(reader{view}, a.track.remember)
+}
+
+// fail notes why the application can not go on; the first reason stands.
+func (a *Application) fail(err error) {
+	a.failOnce.Do(func() {
+		a.why = err
+		close(a.failed)
+	})
+}
+
+// failure returns why the application can not go on, or nil.
+func (a *Application) failure() error {
+	select {
+	case <-a.failed:
+		return a.why
+	default:
+		return nil
+	}
+}
+
+// guard turns a panic of the storage, or a broken invariant, into an error that
+// stops the node: CometBFT halts on any error of these calls.
+func (a *Application) guard(call string, err *error) {
+	if p := recover(); p != nil {
+		a.log.Error("the state machine panicked", "call", call, "panic", p, "stack", string(debug.Stack()))
+		*err = fmt.Errorf("%s: %v", call, p)
+	}
+	if *err != nil {
+		a.fail(*err)
+	}
+}
+
+// close tells all who wait for transactions that the node is stopping.
+func (a *Application) close() { a.track.close() }
+
+// closeStore closes the store, when nobody calls the consensus connection any
+// more and those who read have finished.
+func (a *Application) closeStore() error {
+	if a.staged != nil {
+		a.staged.batch.Discard()
+		a.staged = nil
+	}
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		err := a.store.Close()
+		if !errors.Is(err, store.ErrViewsOpen) || time.Since(start) > readersTime {
+			return err
+		}
+	}
+}
+
+// committed returns what is committed; its height is 0 before the first block.
+func (a *Application) committed() head {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.head
+}
+
+// Info tells CometBFT which block was committed last, so that it replays those
+// after it.
+func (a *Application) Info(context.Context, *abci.RequestInfo) (*abci.ResponseInfo, error) {
+	h := a.committed()
+	r := &abci.ResponseInfo{Data: "cityid", AppVersion: appVersion, LastBlockHeight: int64(h.Height)}
+	if h.Height > 0 {
+		r.LastBlockAppHash = h.AppHash[:]
+	}
+	return r, nil
+}
+
+// InitChain founds the chain. It writes nothing: the first block does.
+func (a *Application) InitChain(_ context.Context, req *abci.RequestInitChain) (_ *abci.ResponseInitChain, err error) {
+	defer a.guard("InitChain", &err)
+	doc, err := a.genesis.doc()
+	if err != nil {
+		return nil, err
+	}
+	if req.ChainId != doc.ChainID || req.InitialHeight != 1 || !a.genesis.sameState(req.AppStateBytes) {
+		return nil, fmt.Errorf("%w: the blocks are of chain %s, the genesis file founds %s", ErrForeignChain, req.ChainId, doc.ChainID)
+	}
+	s, err := a.stage(1, req.Time)
+	if err != nil {
+		return nil, err
+	}
+	defer s.batch.Discard()
+	root, err := s.batch.Root()
+	if err != nil {
+		return nil, err
+	}
+	return &abci.ResponseInitChain{AppHash: root[:]}, nil
+}
+
+// Commit writes what FinalizeBlock staged.
+func (a *Application) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseCommit, err error) {
+	defer a.guard("Commit", &err)
+	s := a.staged
+	if s == nil {
+		return nil, fmt.Errorf("nothing is staged")
+	}
+	next := head{Height: s.height, Nanos: s.time.UnixNano(), AppHash: s.root, Chain: a.genesis.Chain, Genesis: a.genesis.Hash()}
+	if err := s.batch.SetSide(headKey, cityid.MustMarshal(&next)); err != nil {
+		return nil, err
+	}
+	if err := s.batch.Commit(s.height); err != nil {
+		return nil, fmt.Errorf("write block %d: %w", s.height, err)
+	}
+	a.staged = nil
+	a.mu.Lock()
+	a.head = next
+	a.mu.Unlock()
+	a.drop(a.track.committed(s))
+	return &abci.ResponseCommit{}, nil
+}
+
+// drop takes transactions out of the mempool, soon: CometBFT holds it locked
+// while it calls Commit.
+func (a *Application) drop(keys []types.TxKey) {
+	a.mu.RLock()
+	evict := a.evict
+	a.mu.RUnlock()
+	if len(keys) == 0 || evict == nil {
+		return
+	}
+	a.track.leaveAll(keys)
+	go evict(keys)
+}
+
+// CheckTx admits a transaction to the mempool.
+func (a *Application) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.ResponseCheckTx, error) {
+	if err := a.checkTx(req.Tx); err != nil {
+		return &abci.ResponseCheckTx{Code: uint32(cityid.CodeOf(err)), Log: messageOf(err)}, nil
+	}
+	return &abci.ResponseCheckTx{}, nil
+}
+
+func (a *Application) checkTx(raw []byte) (err error) {
+	defer a.guardRead(&err)
+	key := types.Tx(raw).Key()
+	if p, ok := a.track.wasAdmitted(key); ok {
+		return a.track.enter(key, p)
+	}
+	tx, body, err := cityid.DecodeTx(raw)
+	if err != nil {
+		return err
+	}
+	if err := a.admit(tx, body); err != nil {
+		return err
+	}
+	return a.track.enter(key, pooled{id: tx.ID(), expires: body.Expires})
+}
+
+// admit checks a decoded transaction against the committed parameters, as of
+// the time the next block can be expected to have: that of the last one, or
+// this machine's if that is later, as it is after a long stop.
+func (a *Application) admit(tx *cityid.Tx, body *cityid.Body) error {
+	h := a.committed()
+	if h.Height == 0 {
+		return cityid.Errorf(cityid.ErrUnavailable, "the chain has no block yet")
+	}
+	now := max(cityid.TimeOf(h.time()), cityid.TimeOf(a.clock()))
+	block := registry.Block{Chain: a.genesis.Chain, Height: h.Height + 1, Time: now}
+	view, err := a.store.Latest()
+	if err != nil {
+		return errClosed()
+	}
+	defer view.Close()
+	return registry.Admit(reader{view}, block, tx, body, a.cache.verify)
+}
+
+// reader reads a version of the state for package registry, and panics where
+// the storage fails.
+type reader struct{ from store.Reader }
+
+func (r reader) Get(key []byte) []byte {
+	value, err := r.from.Get(key)
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+func (r reader) Scan(lo, hi []byte, fn func(key, value []byte) bool) {
+	if err := r.from.Scan(lo, hi, fn); err != nil {
+		panic(err)
+	}
+}
+
+// guardRead turns a panic into an error for the one who asked. If it is an error
+// of the storage, the node stops; a defect in answering one question does not
+// take the others down.
+func (a *Application) guardRead(err *error) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	a.log.Error("reading the state panicked", "panic", p, "stack", string(debug.Stack()))
+	*err = cityid.Errorf(cityid.ErrInternal, "reading the state failed; the node's log says why")
+	cause, ok := p.(error)
+	var defect runtime.Error
+	if ok && !errors.As(cause, &defect) {
+		a.fail(fmt.Errorf("read the state: %w", cause))
+	}
+}
+
+// messageOf returns the sentence of a refusal without what leads and ends it.
+func messageOf(err error) string {
+	if e, ok := err.(*cityid.Error); ok {
+		return e.Message
+	}
+	return err.Error()
+}

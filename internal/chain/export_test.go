@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain
+
+import (
+	"context"
+
+	abci "github.com/cometbft/cometbft/abci/types"
+	"github.com/cometbft/cometbft/types"
+
+	"cityid"
+	"cityid/header"
+	"cityid/internal/store"
+)
+
+// What the tests see of the inside.
+
+// App returns the application behind l.
+func (l *Local) App() *Application { return l.app }
+
+// View returns the latest state.
+func (l *Local) View() (*store.View, error) { return l.app.store.Latest() }
+
+// LightBlock returns a block in CometBFT's form.
+func (l *Local) LightBlock(height int64) (*types.LightBlock, error) {
+	vals, err := l.states.LoadValidators(height)
+	if err != nil {
+		return nil, err
+	}
+	commit := l.blocks.LoadBlockCommit(height)
+	if commit == nil {
+		commit = l.blocks.LoadSeenCommit(height)
+	}
+	h := l.blocks.LoadBlockMeta(height).Header
+	return &types.LightBlock{SignedHeader: &types.SignedHeader{Header: &h, Commit: commit}, ValidatorSet: vals}, nil
+}
+
+// Convert returns a block in the form of package header, its commit minimal.
+func Convert(b *types.LightBlock) (*header.Header, header.Validators, *header.Commit, error) {
+	h, err := headerOf(b.Header)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	vals, err := validatorsOf(b.ValidatorSet)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	c, err := commitOf(b.Commit)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	c.Votes = header.Minimal(vals, c.Votes)
+	return h, vals, c, nil
+}
+
+// Crash points in carrying out a block.
+const (
+	CrashSaved     = iota // the block is saved
+	CrashFinalized        // and carried out
+	CrashResponded        // and CometBFT has saved the response
+	CrashCommitted        // and the state is committed
+)
+
+// Crash makes the next block up to a point and closes the engine.
+func (e *Engine) Crash(point int) error {
+	block, _, err := e.propose()
+	if err != nil {
+		return err
+	}
+	if point >= CrashFinalized {
+		r, err := e.app.FinalizeBlock(context.Background(), FinalizeRequest(block))
+		if err != nil {
+			return err
+		}
+		if point >= CrashResponded {
+			if err := e.states.SaveFinalizeBlockResponse(block.Height, r); err != nil {
+				return err
+			}
+		}
+		if point >= CrashCommitted {
+			if _, err := e.app.Commit(context.Background(), nil); err != nil {
+				return err
+			}
+		}
+	}
+	return e.Close()
+}
+
+// Propose makes and saves the next block.
+func (e *Engine) Propose() (*types.Block, error) {
+	b, _, err := e.propose()
+	return b, err
+}
+
+// FinalizeRequest returns the request to carry a block out.
+func FinalizeRequest(b *types.Block) *abci.RequestFinalizeBlock {
+	return &abci.RequestFinalizeBlock{
+		Hash: b.Hash(), Height: b.Height, Time: b.Time, Txs: b.Txs.ToSliceOfBytes(),
+		NextValidatorsHash: b.NextValidatorsHash, ProposerAddress: b.ProposerAddress,
+	}
+}
+
+// ValidatorUpdates exports validatorUpdates.
+func ValidatorUpdates(before, after cityid.ValidatorSet) []abci.ValidatorUpdate {
+	return validatorUpdates(before, after)
+}
+
+// NewVerifyCache exports newVerifyCache.
+func NewVerifyCache(size int) *verifyCache { return newVerifyCache(size) }
+
+// Verify exports verify.
+func (c *verifyCache) Verify(pub, msg, sig []byte) error { return c.verify(pub, msg, sig) }
+
+// Warm exports warm.
+func (c *verifyCache) Warm(pub, msg, sig [][]byte) {
+	var list []signature
+	for i := range pub {
+		list = append(list, signature{pub[i], msg[i], sig[i]})
+	}
+	c.warm(list)
+}
+
+// Len returns how many signatures c remembers.
+func (c *verifyCache) Len() int { return len(c.good) }
+
+// CloseStore takes the storage away, even from those who are using it.
+func (l *Local) CloseStore() { _ = l.app.store.Close() }

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cometbft/cometbft/consensus"
+	cmtnode "github.com/cometbft/cometbft/node"
+	"github.com/cometbft/cometbft/p2p"
+	"github.com/cometbft/cometbft/proxy"
+	"github.com/cometbft/cometbft/types"
+
+	"cityid/internal/store"
+)
+
+// Reasons for which a node can not be opened or started, or stopped by itself.
+// They are wrapped with the particulars.
+var (
+	// ErrLocked: another process, or another node of this one, runs on the
+	// home folder.
+	ErrLocked = store.ErrLocked
+	// ErrPortInUse: something else listens on the address for other nodes.
+	ErrPortInUse = errors.New("the address for other nodes is in use")
+	// ErrForeignChain: the home folder holds data of another chain than its
+	// genesis file founds.
+	ErrForeignChain = store.ErrForeignChain
+	// ErrHalted: consensus stopped, or the storage failed. The process should
+	// end with an error, so that it is noticed and started again.
+	ErrHalted = errors.New("the node has halted")
+)
+
+// quietTime is how long the goroutines of a stopped CometBFT node are given to
+// notice, before its databases are closed.
+const quietTime = 50 * time.Millisecond
+
+// Node is a CometBFT node in this process, and the [Local] that answers from
+// it. Open makes one, Start starts it, Stop ends it for good.
+type Node struct {
+	*Local
+	cfg       Config
+	id        string
+	databases *databases
+	comet     *cmtnode.Node
+	consensus *consensus.State
+
+	stop     sync.Once
+	stopping chan struct{} // closed when Stop begins
+	done     chan struct{} // closed when the node has stopped or halted
+	halt     sync.Once
+	err      error // valid once done is closed
+}
+
+// Open locks the home folder, opens the databases in it, checks the state tree
+// against its last hash, and replays the blocks the state lacks. The node takes
+// no part in the network until Start. The errors above are wrapped.
+func Open(cfg Config) (n *Node, err error) {
+	cfg, err = cfg.complete()
+	if err != nil {
+		return nil, err
+	}
+	g, err := ReadGenesis(cfg.Home)
+	if err != nil {
+		return nil, err
+	}
+	node, err := readNodeKey(cfg.Home)
+	if err != nil {
+		return nil, err
+	}
+	n = &Node{
+		cfg: cfg, id: string(node.ID()), databases: new(databases),
+		stopping: make(chan struct{}), done: make(chan struct{}),
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+			n = nil
+		}
+	}()
+	// The state's lock stands for the whole home folder.
+	st, err := store.Open(filepath.Join(cfg.Home, stateDir), store.Options{ChainID: g.Chain, Logger: cfg.Logger})
+	if err != nil {
+		return n, fmt.Errorf("open %s: %w", filepath.Join(cfg.Home, stateDir), err)
+	}
+	app, err := newApplication(st, g, cfg.Logger, time.Now)
+	if err != nil {
+		return n, errors.Join(err, st.Close())
+	}
+	n.Local = newLocal(app)
+	validator, err := openValidator(cfg.Home)
+	if err != nil {
+		return n, err
+	}
+	if err := os.MkdirAll(filepath.Join(cfg.Home, blocksDir), 0o700); err != nil {
+		return n, fmt.Errorf("make the folder for blocks: %w", err)
+	}
+	if err := n.openComet(g, node, validator); err != nil {
+		return n, err
+	}
+	n.validator = publicKey(validator.Key.PubKey.Bytes())
+	n.version = cfg.Version
+	n.maxPool = cfg.Mempool
+	n.peers = func() int { return n.comet.Switch().Peers().Size() }
+	n.catchingUp = n.comet.ConsensusReactor().WaitSync
+	return n, nil
+}
+
+// openComet makes the CometBFT node, which shakes hands with the application
+// and replays blocks at once. What it panics with becomes an error.
+func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValidator) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			n.cfg.Logger.Debug("opening the node panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("open the node: %v", p)
+		}
+		if failure := n.app.failure(); failure != nil {
+			err = failure
+		}
+	}()
+	doc, err := g.doc()
+	if err != nil {
+		return err
+	}
+	cfg := n.cfg.comet()
+	if err := cfg.ValidateBasic(); err != nil {
+		return fmt.Errorf("node configuration: %w", err)
+	}
+	n.comet, err = cmtnode.NewNode(cfg, validator, key,
+		// One lock for each of consensus, mempool and queries instead of one
+		// for all: the application guards itself.
+		proxy.NewConnSyncLocalClientCreator(n.app),
+		func() (*types.GenesisDoc, error) { return doc, nil },
+		n.databases.provide,
+		cmtnode.DefaultMetricsProvider(cfg.Instrumentation),
+		cometLogger{log: n.cfg.Logger},
+	)
+	if err != nil {
+		return fmt.Errorf("open the node: %w", err)
+	}
+	env, err := n.comet.ConfigureRPC()
+	if err != nil {
+		return fmt.Errorf("open the node: %w", err)
+	}
+	cs, ok := env.ConsensusState.(*consensus.State)
+	if !ok {
+		return fmt.Errorf("open the node: unexpected consensus state %T", env.ConsensusState)
+	}
+	n.consensus = cs
+	n.connect(n.comet.BlockStore(), env.StateStore, n.comet.Mempool())
+	return nil
+}
+
+// ID is the node's id in peers' addresses.
+func (n *Node) ID() string { return n.id }
+
+// Start joins the network; before the genesis time it waits for that. Blocks
+// follow as soon as more than two thirds of the validators' power take part; until
+// the first one, answers are [cityid.ErrUnavailable]. The error may wrap
+// [ErrPortInUse]. After an error the node must still be stopped.
+func (n *Node) Start() error {
+	if err := n.comet.Start(); err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("listen on %s: %w: stop what uses it, or choose another (%w)", n.cfg.Listen, ErrPortInUse, err)
+		}
+		return fmt.Errorf("start the node: %w", err)
+	}
+	go n.watch()
+	return nil
+}
+
+// watch halts the node when consensus ends or the application fails. CometBFT
+// itself would go on answering.
+func (n *Node) watch() {
+	ended := make(chan struct{})
+	go func() {
+		n.consensus.Wait()
+		close(ended)
+	}()
+	select {
+	case <-n.stopping:
+	case <-n.app.failed:
+		n.halted(n.app.failure())
+	case <-ended:
+		select {
+		case <-n.stopping:
+		case <-n.app.failed:
+			n.halted(n.app.failure())
+		default:
+			n.halted(errors.New("consensus ended; the log above says why"))
+		}
+	}
+}
+
+func (n *Node) halted(why error) {
+	n.halt.Do(func() {
+		n.err = fmt.Errorf("%w: %w", ErrHalted, why)
+		n.cfg.Logger.Error("the node has halted", "error", why)
+		close(n.done)
+	})
+}
+
+// Done is closed when the node has stopped, or has halted by itself; Err says
+// which. A halted node still has to be stopped.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// Err returns nil before Done is closed and after a stop, and an error that
+// wraps [ErrHalted] once the node has halted.
+func (n *Node) Err() error {
+	select {
+	case <-n.done:
+		return n.err
+	default:
+		return nil
+	}
+}
+
+// Stop leaves the network, waits for the block in hand, and closes the
+// databases. Those who wait for transactions are told that the node is
+// unavailable. It may be called more than once, and from several goroutines.
+func (n *Node) Stop() error {
+	var err error
+	n.stop.Do(func() {
+		close(n.stopping)
+		err = n.close()
+		n.halt.Do(func() { close(n.done) })
+	})
+	return err
+}
+
+// close undoes what Open and Start did, as far as they came. The order matters:
+// first the network, which ends consensus, then the rest of CometBFT, and the
+// databases when nobody can be reading them any more; the state's comes before
+// CometBFT's, since a question that is being answered holds it.
+func (n *Node) close() error {
+	var errs []error
+	if n.Local != nil {
+		n.app.close()
+	}
+	switch {
+	case n.comet == nil:
+	case !n.comet.IsRunning():
+		errs = append(errs, n.comet.EventBus().Stop()) // which Open started
+	default:
+		if sw := n.comet.Switch(); sw.IsRunning() {
+			errs = append(errs, sw.Stop())
+		}
+		errs = append(errs, n.comet.Stop())
+		n.comet.Wait()
+		time.Sleep(quietTime)
+	}
+	if n.Local != nil {
+		errs = append(errs, n.app.closeStore())
+	}
+	errs = append(errs, n.databases.closeAll())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stop the node: %w", err)
+	}
+	return nil
+}
