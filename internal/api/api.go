@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package api serves the registry to programs, under /v1. It reads from a
+// [Source], which is the node in the same process or a client of another node.
+//
+// # Resources
+//
+//	GET  /v1/records/{code}           RecordAnswer: the latest revision, also of a retired code
+//	GET  /v1/children/{code}          RecordPage; ?deep=true &kind=department &after=CODE &limit=100 (to 1000)
+//	GET  /v1/history/{code}           HistoryAnswer: all revisions, latest first
+//	GET  /v1/crosswalk/{scheme}/{value}  CrosswalkAnswer
+//	GET  /v1/attestations/{digest}    Attestation; ?source=CODE is required
+//	GET  /v1/proposals                ProposalPage; ?state=pending &code=CODE &before=17 &limit=50 (to 200)
+//	GET  /v1/proposals/{number}       ProposalAnswer
+//	POST /v1/transactions             Receipt; ?wait=false
+//	GET  /v1/transactions/{id}        Receipt
+//	GET  /v1/bundles/{code}           a bundle; ?kind=record|children|descendants|history &from= &base= &at= &log=true
+//	GET  /v1/trust                    {"versions": [Trust, ...]}, the first version first
+//	GET  /v1/trust/{version}          Trust
+//	GET  /v1/settings                 Settings
+//	GET  /v1/status                   NodeStatus
+//	GET  /v1/openapi.json             the same, as an OpenAPI 3.1 document
+//
+// The types are those of package cityid, and their JSON is what the package
+// says. To try it:
+//
+//	curl -s http://localhost:8080/v1/records/MA.156.1301
+//	curl -s 'http://localhost:8080/v1/children/MA.156.1301?kind=department&limit=10'
+//	curl -s -o record.bundle http://localhost:8080/v1/bundles/MA.156.1301
+//
+// A code in a path is written as it is, with its slashes, and may have any form
+// that [cityid.Parse] accepts, percent-encoded where it must be; answers carry
+// the canonical one. Query parameters that are unknown, repeated or malformed
+// are refused, so that a misspelt one cannot pass for an answer to another
+// question. Lists that go on name the next page in a Link header (RFC 8288)
+// and in the body's "next".
+//
+// # Transactions
+//
+// A transaction is posted as application/cbor, the bytes of a [cityid.Tx], or
+// as application/json: {"body": base64url, "signatures": [base64url, ...]}.
+// The answer comes when a block has recorded it and is provable, with 200 and the
+// receipt. With ?wait=false, or "Prefer: respond-async", it comes as soon as the
+// node has accepted the transaction, with 202 and a receipt of height 0; so it
+// does when no block comes within 30 seconds. The Location header says where to
+// ask again.
+//
+// A refusal, before a block or in one, is a problem whose status follows from
+// its code; if a block holds the transaction, the problem carries the receipt.
+// Reading the receipt of a refused transaction later is an ordinary 200.
+//
+// Posting is idempotent, because a transaction's id is the hash of its body:
+// one that waits already is waited for, and one that is recorded is answered
+// with its receipt. No Idempotency-Key is therefore needed; one that is sent
+// comes back unchanged and has no effect.
+//
+// # Everything else
+//
+// Problems, entity tags and limits are those of package web. The data is public:
+// there are no accounts, scripts of any origin may read, and all writes are
+// authorized by the signatures inside transactions alone.
+package api
+
+import (
+	"context"
+	_ "embed"
+	"net/http"
+	"strings"
+	"time"
+
+	"cityid"
+	"cityid/internal/web"
+)
+
+// Records reads records of the latest state.
+type Records interface {
+	Record(ctx context.Context, code cityid.Code) (*cityid.RecordAnswer, error)
+	Children(ctx context.Context, q cityid.ChildrenQuery) (*cityid.RecordPage, error)
+}
+
+// Evidence reads what stands behind records.
+type Evidence interface {
+	History(ctx context.Context, code cityid.Code) (*cityid.HistoryAnswer, error)
+	Attestation(ctx context.Context, source cityid.Code, digest cityid.Digest) (*cityid.Attestation, error)
+}
+
+// Crosswalk looks foreign identifiers up.
+type Crosswalk interface {
+	Lookup(ctx context.Context, scheme, value string) (*cityid.CrosswalkAnswer, error)
+}
+
+// Proposals reads proposals.
+type Proposals interface {
+	Proposal(ctx context.Context, number uint64) (*cityid.ProposalAnswer, error)
+	Proposals(ctx context.Context, q cityid.ProposalQuery) (*cityid.ProposalPage, error)
+}
+
+// Transactions takes encoded transactions and tells what became of them. Submit
+// returns an error for one that it does not take, and a receipt otherwise: its
+// Code is the block's verdict, and its Height is 0 while there is none. With
+// wait it returns when a block has decided, or with ctx's error, after which one
+// still may. A transaction submitted again is joined or answered, not repeated.
+type Transactions interface {
+	Submit(ctx context.Context, raw []byte, wait bool) (*cityid.Receipt, error)
+	Transaction(ctx context.Context, id cityid.Digest) (*cityid.Receipt, error)
+}
+
+// Proofs makes bundles and holds the versions of the trust root, the first
+// version first.
+type Proofs interface {
+	Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error)
+	Trust(ctx context.Context) ([]cityid.Trust, error)
+}
+
+// Node tells how the node is and what rules it keeps.
+type Node interface {
+	Status(ctx context.Context) (*cityid.NodeStatus, error)
+	Settings(ctx context.Context) (*cityid.Settings, error)
+}
+
+// Source is where answers come from. Its methods may be called from several
+// goroutines at once; the callers own what they return. A refusal has a
+// [cityid.ErrorCode] in its chain, such as not-found; any other error counts as
+// a defect, and its text is not shown to clients.
+type Source interface {
+	Records
+	Evidence
+	Crosswalk
+	Proposals
+	Transactions
+	Proofs
+	Node
+}
+
+// Config configures [Handler].
+type Config struct {
+	Source Source
+	Writes *web.Limiter  // limits POST for each client address; nil: no limit
+	Wait   time.Duration // longest a post waits for its block; 0: 30 s
+}
+
+// Handler returns the handler for all paths from /v1/ on.
+func Handler(c Config) http.Handler {
+	if c.Wait == 0 {
+		c.Wait = 30 * time.Second
+	}
+	h := &handler{source: c.Source, wait: c.Wait}
+	mux := http.NewServeMux()
+	for _, r := range h.routes(c.Writes) {
+		mux.Handle(r.pattern, r.methods)
+		if bare, ok := strings.CutSuffix(r.pattern, "/{code...}"); ok {
+			mux.Handle(bare, web.Endpoint(web.NotFound)) // or ServeMux would redirect it
+		}
+	}
+	mux.Handle("/", web.Endpoint(web.NotFound))
+	return web.Public(mux)
+}
+
+type handler struct {
+	source Source
+	wait   time.Duration
+}
+
+type route struct {
+	pattern string
+	methods web.Methods
+}
+
+// routes lists every resource; the OpenAPI document describes exactly these.
+func (h *handler) routes(writes *web.Limiter) []route {
+	get := func(f web.Endpoint) web.Methods { return web.Methods{http.MethodGet: f} }
+	return []route{
+		{"/v1/records/{code...}", get(jsonEndpoint(h.record))},
+		{"/v1/children/{code...}", get(jsonEndpoint(h.children))},
+		{"/v1/history/{code...}", get(jsonEndpoint(h.history))},
+		{"/v1/crosswalk/{scheme}/{value}", get(jsonEndpoint(h.crosswalk))},
+		{"/v1/attestations/{digest}", get(jsonEndpoint(h.attestation))},
+		{"/v1/proposals", get(jsonEndpoint(h.proposals))},
+		{"/v1/proposals/{number}", get(jsonEndpoint(h.proposal))},
+		{"/v1/transactions", web.Methods{http.MethodPost: writes.Limit(h.submit)}},
+		{"/v1/transactions/{id}", get(jsonEndpoint(h.transaction))},
+		{"/v1/bundles/{code...}", get(h.bundle)},
+		{"/v1/trust", get(jsonEndpoint(h.trust))},
+		{"/v1/trust/{version}", get(jsonEndpoint(h.trustVersion))},
+		{"/v1/settings", get(jsonEndpoint(h.settings))},
+		{"/v1/status", get(jsonEndpoint(h.status))},
+		{"/v1/openapi.json", get(openAPI)},
+	}
+}
+
+//go:embed openapi.json
+var openAPIDocument []byte
+
+func openAPI(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parseQuery(r); err != nil {
+		return err
+	}
+	if _, err := web.Negotiate(r, web.JSONType); err != nil {
+		return err
+	}
+	web.WriteBytes(w, r, http.StatusOK, web.JSONType, openAPIDocument)
+	return nil
+}
+
+// jsonEndpoint returns the endpoint that answers with what f returns. f may set
+// headers.
+func jsonEndpoint(f func(h http.Header, r *http.Request) (any, error)) web.Endpoint {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if _, err := web.Negotiate(r, web.JSONType); err != nil {
+			return err
+		}
+		v, err := f(w.Header(), r)
+		if err != nil {
+			return err
+		}
+		return web.WriteJSON(w, r, http.StatusOK, v)
+	}
+}
