@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"cityid"
+)
+
+func applicationCommand() *command {
+	return &command{
+		name: "application", short: "apply for a code, and decide applications and proposals",
+		sub: []*command{
+			{
+				name: "create", args: "CODE", short: "write an application to a file, with the proof that each officer holds their key",
+				examples: []string{"cityid application create MA.156.1301 --kind city --name zh=石家庄市 --name en=Shijiazhuang --alias gb2260:130100 --officer wang --officer li --threshold 2 -o sjz.json"},
+				setup:    applicationCreate,
+			},
+			{
+				name: "submit", args: "FILE", short: "bring an application onto the chain with an intake key",
+				examples: []string{"cityid application submit sjz.json --key intake"},
+				setup:    applicationSubmit,
+			},
+			{name: "list", short: "list applications and proposals, latest first", setup: applicationList},
+			{name: "show", args: "NUMBER", short: "show a proposal, what it would do, and what it still needs", setup: applicationShow},
+			{
+				name: "approve", args: "NUMBER", short: "approve a proposal as you have seen it",
+				examples: []string{"cityid application show 17", "cityid application approve 17 --key officer --digest 5f1c…"},
+				setup:    vote("approve"),
+			},
+			{name: "return", args: "NUMBER", short: "return an application for changes", setup: vote("return")},
+			{name: "revise", args: "NUMBER FILE", short: "replace an application by a changed one", setup: applicationRevise},
+			{name: "reject", args: "NUMBER", short: "reject a proposal", setup: vote("reject")},
+			{name: "withdraw", args: "NUMBER", short: "take your application or proposal back", setup: applicationWithdraw},
+		},
+	}
+}
+
+// applicationFile is an application on its way to a member's node, with what
+// stays off the chain: the salts of its evidence.
+type applicationFile struct {
+	Version  int            `json:"version"` // 1
+	Chain    string         `json:"chain"`
+	Apply    cityid.Apply   `json:"apply"`
+	Evidence []evidenceFile `json:"evidence,omitempty"` // in the order of the digests in Apply
+}
+
+// evidenceFile names a document whose salted digest stands in the application:
+// SHA-256("cityid/evidence/1" || salt || document).
+type evidenceFile struct {
+	Name string        `json:"name"`
+	Salt cityid.Digest `json:"salt"`
+}
+
+func applicationCreate(f *flags) func(context.Context, []string) error {
+	var s secrets
+	s.flags(f)
+	var content contentFlags
+	content.setup(f)
+	kind := f.String("kind", "city", "what the code stands for")
+	parent := f.String("parent", "", "parent `code`, where several are possible")
+	chain := f.String("chain", "", "chain `id`, when no node can be asked")
+	threshold := f.Int("threshold", 1, "how many officers must sign together")
+	policyFile := f.String("policy", "", "take the policy from this JSON `file` instead of --officer")
+	var officers, aliases, evidence, agents list
+	f.Var(&officers, "officer", "key (`name` or file) of an officer; several times")
+	f.Var(&agents, "assert", "`key` that may attest for the code, in the first officer's hands")
+	f.Var(&aliases, "alias", "what the code is known as elsewhere, as `scheme:value`")
+	f.Var(&evidence, "evidence", "a document for the reviewers (`file`); only a salted digest is published")
+	return func(ctx context.Context, args []string) error {
+		code, err := codeArg(args)
+		if err != nil {
+			return err
+		}
+		a := cityid.Allocation{Code: code}
+		if err := a.Kind.UnmarshalText([]byte(*kind)); err != nil {
+			return usageError{err}
+		}
+		if *parent != "" {
+			if a.Parent, err = parseCode(*parent); err != nil {
+				return err
+			}
+		}
+		if err := content.apply(&a.Content); err != nil {
+			return err
+		}
+		if a.Aliases, err = aliasFlag(aliases); err != nil {
+			return err
+		}
+		file := &applicationFile{Version: 1, Chain: *chain}
+		if file.Chain == "" {
+			if file.Chain, err = f.chainID(ctx); err != nil {
+				return err
+			}
+		}
+		signers, policy, err := f.officers(officers, agents, *threshold, *policyFile, &s)
+		if err != nil {
+			return err
+		}
+		a.Policy = policy
+		file.Apply = cityid.Apply{Allocation: a}
+		if err := file.prove(signers); err != nil {
+			return err
+		}
+		if err := file.addEvidence(evidence); err != nil {
+			return err
+		}
+		b, err := json.MarshalIndent(file, "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := f.write(append(b, '\n')); err != nil {
+			return err
+		}
+		f.talk("application for %s, controlled by %d of %d members", code.Display(), policy.Threshold, len(policy.Members))
+		f.talk("  hand the file to an institution: cityid application submit FILE --key INTAKE")
+		return nil
+	}
+}
+
+func (f *flags) chainID(ctx context.Context) (string, error) {
+	c, err := f.connect()
+	if err != nil {
+		return "", err
+	}
+	s, err := c.Status(ctx)
+	if err != nil {
+		return "", hint(err, "without a node, give --chain ID")
+	}
+	return s.Chain, nil
+}
+
+// officers returns the signers given and the policy: one member for each
+// officer, or what the policy file says.
+func (f *flags) officers(names, agents list, threshold int, file string, s *secrets) ([]cityid.Signer, *cityid.Policy, error) {
+	var signers []cityid.Signer
+	for _, name := range names {
+		k, err := f.signer(name, s)
+		if err != nil {
+			return nil, nil, err
+		}
+		signers = append(signers, k)
+	}
+	if file != "" {
+		p, err := readPolicy(file)
+		return signers, p, err
+	}
+	if len(signers) == 0 {
+		return nil, nil, usagef("who controls the code? give --officer KEY, several times for several officers, or --policy FILE")
+	}
+	if threshold < 1 || threshold > len(signers) {
+		return nil, nil, usagef("--threshold %d: there are %d officers", threshold, len(signers))
+	}
+	p := &cityid.Policy{Threshold: uint8(threshold)}
+	for _, k := range signers {
+		p.Members = append(p.Members, cityid.Member{Keys: []cityid.Key{{Public: k.Key, Roles: cityid.RoleControl}}})
+	}
+	for _, name := range agents {
+		k, err := f.signer(name, s)
+		if err != nil {
+			return nil, nil, err
+		}
+		signers = append(signers, k)
+		p.Members[0].Keys = append(p.Members[0].Keys, cityid.Key{Public: k.Key, Roles: cityid.RoleAssert})
+	}
+	return signers, p, nil
+}
+
+// readPolicy reads a policy in JSON.
+func readPolicy(path string) (*cityid.Policy, error) {
+	b, err := readBounded(path, 1<<20)
+	if err != nil {
+		return nil, err
+	}
+	var p cityid.Policy
+	if err := strictJSON(b, &p); err != nil {
+		return nil, fmt.Errorf("%s is not a policy: %w", path, err)
+	}
+	if err := p.Check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &p, nil
+}
+
+// prove adds a proof of possession for every signing key of the policy.
+func (a *applicationFile) prove(signers []cityid.Signer) error {
+	var want []cityid.PublicKey
+	for _, m := range a.Apply.Allocation.Policy.Members {
+		for _, k := range m.Keys {
+			if k.Public.Signs() {
+				want = append(want, k.Public)
+			}
+		}
+	}
+	slices.Sort(want)
+	for _, k := range want {
+		i := slices.IndexFunc(signers, func(s cityid.Signer) bool { return s.Key == k })
+		if i < 0 {
+			return exitError{exitNotPermitted, fmt.Errorf("key %s stands in the policy but is not here to prove that it is held: name its file with --officer", fingerprint(k))}
+		}
+		d := cityid.PossessionDigest(a.Chain, a.Apply.Allocation.Code, k)
+		sig, err := signers[i].Sign(d[:])
+		if err != nil {
+			return err
+		}
+		a.Apply.Possessions = append(a.Apply.Possessions, cityid.Possession{Key: k, Signature: sig})
+	}
+	return nil
+}
+
+func (a *applicationFile) addEvidence(paths list) error {
+	for _, path := range paths {
+		b, err := readBounded(path, 10<<20)
+		if err != nil {
+			return err
+		}
+		e := evidenceFile{Name: filepath.Base(path)}
+		if _, err := rand.Read(e.Salt[:]); err != nil {
+			return err
+		}
+		a.Evidence = append(a.Evidence, e)
+		a.Apply.Evidence = append(a.Apply.Evidence, evidenceDigest(e.Salt, b))
+	}
+	return nil
+}
+
+func evidenceDigest(salt cityid.Digest, document []byte) cityid.Digest {
+	b := append([]byte("cityid/evidence/1"), salt[:]...)
+	return sha256.Sum256(append(b, document...))
+}
+
+func readApplication(path string) (*applicationFile, error) {
+	b, err := readBounded(path, maxTxFile)
+	if err != nil {
+		return nil, err
+	}
+	var a applicationFile
+	if err := strictJSON(b, &a); err != nil {
+		return nil, fmt.Errorf("%s is not an application: %w", path, err)
+	}
+	if a.Version != 1 {
+		return nil, fmt.Errorf("%s: version %d of the application file is unknown", path, a.Version)
+	}
+	return &a, nil
+}
+
+func applicationSubmit(f *flags) func(context.Context, []string) error {
+	w := &writing{}
+	w.setup(f)
+	return func(ctx context.Context, args []string) error {
+		if len(args) != 1 {
+			return usagef("want one application file")
+		}
+		a, err := readApplication(args[0])
+		if err != nil {
+			return err
+		}
+		if w.chain == "" {
+			w.chain = a.Chain
+		}
+		w.propose = false
+		r, err := w.send(ctx, cityid.Operation{Apply: &a.Apply})
+		if err != nil || r == nil {
+			return err
+		}
+		if len(r.Proposals) == 1 {
+			w.talk("application %d for %s is before the reviewers; cityid application show %d tells how it stands", r.Proposals[0], a.Apply.Allocation.Code, r.Proposals[0])
+		}
+		return w.print(receiptTable(r))
+	}
+}
+
+func applicationList(f *flags) func(context.Context, []string) error {
+	state := f.String("state", "", "only `pending`, returned, executed, rejected, withdrawn, closed or expired ones")
+	code := f.String("code", "", "only those that concern this `code`")
+	limit := f.Int("limit", 50, "how many at most")
+	return func(ctx context.Context, args []string) error {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		var q cityid.ProposalQuery
+		if *state != "" {
+			if err := q.State.UnmarshalText([]byte(*state)); err != nil {
+				return usageError{err}
+			}
+		}
+		if *code != "" {
+			c, err := parseCode(*code)
+			if err != nil {
+				return err
+			}
+			q.Code = c
+		}
+		c, err := f.connect()
+		if err != nil {
+			return err
+		}
+		t := &table{head: []string{"number", "state", "what", "approvals", "created", "expires"}}
+		for len(t.rows) < *limit {
+			q.Limit = min(200, *limit-len(t.rows))
+			page, err := c.Proposals(ctx, q)
+			if err != nil {
+				return err
+			}
+			for i := range page.Proposals {
+				p := &page.Proposals[i]
+				t.add(p, fmt.Sprint(p.Proposal.Number), p.State.String(), summary(&p.Proposal), votes(p), p.Proposal.Created.String(), p.Proposal.Expires.String())
+			}
+			if q.Before = page.Next; q.Before == 0 {
+				break
+			}
+		}
+		return f.print(t)
+	}
+}
+
+// summary says in a few words what a proposal is about.
+func summary(p *cityid.Proposal) string {
+	if p.Application() {
+		a := &p.Operations[0].Allocate.Items[0]
+		return fmt.Sprintf("%s %s %s", a.Code, a.Kind, a.Content.Names.Get("zh"))
+	}
+	s := describe(&p.Operations[0])[0]
+	if n := len(p.Operations); n > 1 {
+		s += fmt.Sprintf(" and %d more", n-1)
+	}
+	return s
+}
+
+func votes(p *cityid.ProposalAnswer) string {
+	var out []string
+	for _, n := range p.Needs {
+		out = append(out, fmt.Sprintf("%d of %d for %s", n.Votes, n.Threshold, n.Code))
+	}
+	return strings.Join(out, ", ")
+}
+
+func applicationShow(f *flags) func(context.Context, []string) error {
+	return func(ctx context.Context, args []string) error {
+		n, err := numberArg(args, 1)
+		if err != nil {
+			return err
+		}
+		c, err := f.connect()
+		if err != nil {
+			return err
+		}
+		p, err := c.Proposal(ctx, n)
+		if err != nil {
+			return err
+		}
+		return f.print(proposalTable(p))
+	}
+}
+
+func numberArg(args []string, want int) (uint64, error) {
+	if len(args) != want {
+		return 0, usagef("want %d arguments, the first the number of a proposal", want)
+	}
+	n, err := strconv.ParseUint(args[0], 10, 64)
+	if err != nil {
+		return 0, usagef("%q is not the number of a proposal", args[0])
+	}
+	return n, nil
+}
+
+func proposalTable(a *cityid.ProposalAnswer) *table {
+	p := &a.Proposal
+	t := fields(a, "number", fmt.Sprint(p.Number), "state", a.State.String(), "note", p.Note, "digest", a.Digest.String())
+	row := func(name, value string) {
+		if value != "" {
+			t.rows = append(t.rows, []string{name, value})
+		}
+	}
+	for i := range p.Operations {
+		for _, line := range describe(&p.Operations[i]) {
+			row("would", line)
+		}
+	}
+	for _, n := range a.Needs {
+		row("needs", fmt.Sprintf("%d of %d members of %s: %d have approved", n.Threshold, len(n.Members), n.Code, n.Votes))
+		for _, m := range n.Members {
+			who := m.Code.String()
+			if who == "" && len(m.Keys) > 0 {
+				who = fingerprint(m.Keys[0])
+			}
+			switch {
+			case m.Approved:
+				row("  member", who+": approved")
+			case m.Rejected:
+				row("  member", who+": rejected")
+			default:
+				row("  member", who+": open")
+			}
+		}
+	}
+	for _, v := range p.Rejections {
+		row("rejected", v.Time.String()+" by "+fingerprint(v.Key)+": "+v.Note)
+	}
+	row("can not go on", a.Stale)
+	for _, n := range a.Competing {
+		row("competes with", fmt.Sprint(n))
+	}
+	row("brought by", p.Member.String())
+	if len(p.Evidence) > 0 {
+		row("evidence", fmt.Sprintf("%d documents", len(p.Evidence)))
+	}
+	row("created", p.Created.String())
+	row("expires", p.Expires.String())
+	return t
+}
+
+// vote returns the set-up of approve, return and reject, which all name the
+// digest of what the voter has seen.
+func vote(verb string) func(*flags) func(context.Context, []string) error {
+	return func(f *flags) func(context.Context, []string) error {
+		w := &writing{}
+		w.setup(f)
+		digest := f.String("digest", "", "the proposal's `digest` as you have seen it; without it, the one the node shows now")
+		if verb != "approve" {
+			f.StringVar(&w.note, "note", "", "why; it is published")
+		}
+		return func(ctx context.Context, args []string) error {
+			n, err := numberArg(args, 1)
+			if err != nil {
+				return err
+			}
+			if verb != "approve" && w.note == "" {
+				return usagef("say why with --note")
+			}
+			d, err := w.seen(ctx, n, *digest)
+			if err != nil {
+				return err
+			}
+			var op cityid.Operation
+			switch verb {
+			case "approve":
+				op.Approve = &cityid.Approve{Proposal: n, Digest: d}
+			case "return":
+				op.Return = &cityid.Return{Proposal: n, Digest: d, Note: w.note}
+			case "reject":
+				op.Reject = &cityid.Reject{Proposal: n, Digest: d, Note: w.note}
+			}
+			w.propose = false
+			return w.submit(ctx, op)
+		}
+	}
+}
+
+// seen returns the digest a vote names, telling the voter in words what the
+// node says it stands for.
+func (w *writing) seen(ctx context.Context, number uint64, given string) (cityid.Digest, error) {
+	if given != "" {
+		d, err := cityid.ParseDigest(given)
+		if err != nil {
+			return d, usageError{err}
+		}
+		return d, nil
+	}
+	c, err := w.connect()
+	if err != nil {
+		return cityid.Digest{}, err
+	}
+	p, err := c.Proposal(ctx, number)
+	if err != nil {
+		return cityid.Digest{}, err
+	}
+	if d := p.Proposal.Digest(); d != p.Digest {
+		return d, exitError{exitInvalid, fmt.Errorf("the node says proposal %d has digest %s, but what it shows has %s", number, p.Digest, d)}
+	}
+	w.talk("proposal %d, digest %s:", number, p.Digest)
+	for i := range p.Proposal.Operations {
+		for _, line := range describe(&p.Proposal.Operations[i]) {
+			w.talk("  %s", printable(line))
+		}
+	}
+	return p.Digest, nil
+}
+
+func applicationRevise(f *flags) func(context.Context, []string) error {
+	w := &writing{}
+	w.setup(f)
+	revision := f.Int("revision", 0, "the `revision` of the proposal you have seen; without it, the one the node shows now")
+	return func(ctx context.Context, args []string) error {
+		n, err := numberArg(args, 2)
+		if err != nil {
+			return err
+		}
+		a, err := readApplication(args[1])
+		if err != nil {
+			return err
+		}
+		if *revision == 0 {
+			c, err := w.connect()
+			if err != nil {
+				return err
+			}
+			p, err := c.Proposal(ctx, n)
+			if err != nil {
+				return err
+			}
+			*revision = int(p.Proposal.Revision)
+		}
+		w.propose = false
+		return w.submit(ctx, cityid.Operation{Revise: &cityid.Revise{Proposal: n, Revision: uint32(*revision), Apply: &a.Apply}})
+	}
+}
+
+func applicationWithdraw(f *flags) func(context.Context, []string) error {
+	w := &writing{}
+	w.setup(f)
+	return func(ctx context.Context, args []string) error {
+		n, err := numberArg(args, 1)
+		if err != nil {
+			return err
+		}
+		w.propose = false
+		return w.submit(ctx, cityid.Operation{Withdraw: &cityid.Withdraw{Proposal: n}})
+	}
+}

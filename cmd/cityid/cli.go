@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+// How cityid speaks:
+//
+//   - Data goes to standard output or to the file named by -o, in the form that
+//     --format names. All talk goes to standard error: progress, warnings, what
+//     to do next. So output can always be piped.
+//   - Errors are one line, lower case, no full stop: what failed, why; a second
+//     line says what to do next where that is known.
+//   - Exit codes: 0 done or valid, 1 failure, 2 usage, 3 not found, 4 not
+//     permitted, 5 proof invalid, 6 undecided, 7 conflict, 8 partial import,
+//     9 node unreachable, 130 interrupted.
+//   - A passphrase comes from a prompt, a file or a file descriptor. No flag
+//     and no environment variable ever carries a secret.
+//   - Flags and arguments may come in any order. Help begins with examples.
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/term"
+
+	"cityid"
+	"cityid/client"
+)
+
+// The exit codes.
+const (
+	exitDone         = 0
+	exitFailure      = 1
+	exitUsage        = 2
+	exitNotFound     = 3
+	exitNotPermitted = 4
+	exitInvalid      = 5
+	exitUndecided    = 6
+	exitConflict     = 7
+	exitPartial      = 8
+	exitUnreachable  = 9
+	exitInterrupted  = 130
+)
+
+// terminal is where a command reads and writes.
+type terminal struct {
+	in       *os.File
+	out, err io.Writer
+}
+
+// isTerminal reports whether talk goes to a person at a terminal.
+func (t *terminal) isTerminal() bool {
+	f, ok := t.err.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// command is one entry of the tree of commands: either a group or something to
+// run.
+type command struct {
+	name     string
+	args     string // what follows the name, for the usage line
+	short    string // one line
+	long     string // more, if one line does not do
+	examples []string
+	sub      []*command
+	// setup defines the command's flags and returns what runs it.
+	setup func(f *flags) func(ctx context.Context, args []string) error
+}
+
+// flags is the flag set of one command, with what all commands share.
+type flags struct {
+	*flag.FlagSet
+	term   *terminal
+	home   string
+	node   string
+	format string
+	out    string
+}
+
+// usageError is a mistake in how a command was called.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// exitError carries an exit code that no error code implies.
+type exitError struct {
+	code int
+	error
+}
+
+func (e exitError) Unwrap() error { return e.error }
+
+// hintError adds what to do next.
+type hintError struct {
+	error
+	hint string
+}
+
+func (e hintError) Unwrap() error { return e.error }
+
+func hint(err error, format string, args ...any) error {
+	return hintError{err, fmt.Sprintf(format, args...)}
+}
+
+// run executes the command that args name and returns the exit code.
+func run(ctx context.Context, args []string, t *terminal) int {
+	c, path, rest := find(root(), args)
+	if len(rest) > 0 && isHelp(rest[0]) || c.setup == nil && len(rest) == 0 {
+		printUsage(t.out, c, path)
+		return exitDone
+	}
+	if c.setup == nil {
+		fmt.Fprintf(t.err, "cityid: unknown command %q\n", strings.Join(append(slices.Clone(path), rest[0]), " "))
+		printUsage(t.err, c, path)
+		return exitUsage
+	}
+	f := &flags{FlagSet: flag.NewFlagSet(strings.Join(path, " "), flag.ContinueOnError), term: t}
+	f.SetOutput(io.Discard)
+	f.common()
+	do := c.setup(f)
+	positional, err := parseMixed(f.FlagSet, rest)
+	if errors.Is(err, flag.ErrHelp) {
+		printUsage(t.out, c, path)
+		return exitDone
+	}
+	if err == nil {
+		err = do(ctx, positional)
+	} else {
+		err = usageError{err}
+	}
+	return report(ctx, t, path, err)
+}
+
+func find(c *command, args []string) (*command, []string, []string) {
+	var path []string
+	for len(args) > 0 && c.setup == nil {
+		i := slices.IndexFunc(c.sub, func(s *command) bool { return s.name == args[0] })
+		if i < 0 {
+			break
+		}
+		c, path, args = c.sub[i], append(path, args[0]), args[1:]
+	}
+	return c, path, args
+}
+
+func isHelp(arg string) bool { return slices.Contains([]string{"-h", "-help", "--help", "help"}, arg) }
+
+// parseMixed parses flags wherever they stand and returns the other arguments.
+// Everything after "--" is an argument.
+func parseMixed(f *flag.FlagSet, args []string) ([]string, error) {
+	var positional []string
+	for {
+		if err := f.Parse(args); err != nil {
+			return nil, err
+		}
+		rest := f.Args()
+		if len(rest) == 0 {
+			return positional, nil
+		}
+		if n := len(args) - len(rest); n > 0 && args[n-1] == "--" {
+			return append(positional, rest...), nil
+		}
+		positional, args = append(positional, rest[0]), rest[1:]
+	}
+}
+
+func (f *flags) common() {
+	f.StringVar(&f.home, "home", defaultHome(), "folder of your keys and settings")
+	f.StringVar(&f.node, "node", envOr("CITYID_NODE", "http://localhost:8080"), "address of the node to ask")
+	f.StringVar(&f.format, "format", "table", "table, json, jsonl or csv")
+	f.StringVar(&f.out, "out", "", "write the output to this file")
+	f.StringVar(&f.out, "o", "", "short for --out")
+}
+
+func envOr(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+func defaultHome() string {
+	if h := os.Getenv("CITYID_HOME"); h != "" {
+		return h
+	}
+	h, err := os.UserHomeDir()
+	if err != nil {
+		return ".cityid"
+	}
+	return filepath.Join(h, ".cityid")
+}
+
+// report prints what went wrong and returns the exit code for it.
+func report(ctx context.Context, t *terminal, path []string, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		fmt.Fprintln(t.err, "cityid: interrupted")
+		return exitInterrupted
+	}
+	code := exitCode(err)
+	if msg := err.Error(); msg != "" {
+		fmt.Fprintf(t.err, "cityid: %s\n", msg)
+	}
+	var h hintError
+	switch {
+	case errors.As(err, &h):
+		fmt.Fprintf(t.err, "  %s\n", h.hint)
+	case code == exitUsage:
+		fmt.Fprintf(t.err, "  cityid %s --help shows how it is used\n", strings.Join(path, " "))
+	case code == exitUnreachable:
+		fmt.Fprintln(t.err, "  is the node running there? --node URL or CITYID_NODE names another one")
+	}
+	return code
+}
+
+func exitCode(err error) int {
+	var exit exitError
+	var usage usageError
+	switch {
+	case errors.As(err, &exit):
+		return exit.code
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, client.ErrUnreachable):
+		return exitUnreachable
+	case errors.Is(err, fs.ErrPermission):
+		return exitNotPermitted
+	}
+	switch cityid.CodeOf(err) {
+	case cityid.ErrNotFound:
+		return exitNotFound
+	case cityid.ErrNotPermitted, cityid.ErrSignature, cityid.ErrPossession:
+		return exitNotPermitted
+	case cityid.ErrConflict, cityid.ErrExists, cityid.ErrStale, cityid.ErrClosed, cityid.ErrReplayed:
+		return exitConflict
+	case cityid.ErrFull, cityid.ErrRetry, cityid.ErrUnavailable:
+		return exitUnreachable
+	}
+	return exitFailure
+}
+
+func printUsage(w io.Writer, c *command, path []string) {
+	name := strings.TrimSpace("cityid " + strings.Join(path, " "))
+	for _, x := range c.examples {
+		fmt.Fprintf(w, "  $ %s\n", x)
+	}
+	if len(c.examples) > 0 {
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintf(w, "%s: %s\n", name, c.short)
+	if c.long != "" {
+		fmt.Fprintf(w, "\n%s\n", c.long)
+	}
+	if c.setup == nil {
+		fmt.Fprintf(w, "\nusage: %s COMMAND\n\n", name)
+		for _, s := range c.sub {
+			fmt.Fprintf(w, "  %-13s %s\n", s.name, s.short)
+		}
+		return
+	}
+	fmt.Fprintf(w, "\nusage: %s %s[flags]\n\n", name, strings.TrimLeft(c.args+" ", " "))
+	f := &flags{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), term: &terminal{}}
+	f.common()
+	c.setup(f)
+	f.VisitAll(func(x *flag.Flag) {
+		if x.Name == "o" {
+			return
+		}
+		arg, usage := flag.UnquoteUsage(x)
+		line := "--" + x.Name
+		if arg != "" {
+			line += " " + arg
+		}
+		if x.DefValue != "" && x.DefValue != "false" && x.DefValue != "0" && x.DefValue != "[]" {
+			usage += " (default " + x.DefValue + ")"
+		}
+		fmt.Fprintf(w, "  %-26s %s\n", line, usage)
+	})
+}
+
+// talk writes one line to standard error.
+func (f *flags) talk(format string, args ...any) {
+	fmt.Fprintf(f.term.err, format+"\n", args...)
+}
+
+// list is a flag that may be given several times.
+type list []string
+
+func (l *list) String() string     { return strings.Join(*l, ",") }
+func (l *list) Set(s string) error { *l = append(*l, s); return nil }
+
+// connect returns a client of the node that --node names.
+func (f *flags) connect() (*client.Client, error) {
+	c, err := client.New(f.node)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}
+
+// codeArg parses the single argument of a command as a code.
+func codeArg(args []string) (cityid.Code, error) {
+	if len(args) != 1 {
+		return cityid.Code{}, usagef("want one code, not %d arguments", len(args))
+	}
+	return parseCode(args[0])
+}
+
+func parseCode(s string) (cityid.Code, error) {
+	c, err := cityid.Parse(strings.TrimSpace(s))
+	if err != nil {
+		return c, usageError{err}
+	}
+	return c, nil
+}
+
+func noArgs(args []string) error {
+	if len(args) > 0 {
+		return usagef("unexpected argument %q", args[0])
+	}
+	return nil
+}

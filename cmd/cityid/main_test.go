@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the test binary be the cityid command, so that scripts run the
+// real main.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"cityid": main})
+}
+
+// TestScripts runs the scripts in testdata/script against the real command and
+// real nodes on loopback.
+func TestScripts(t *testing.T) {
+	p := testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("CITYID_HOME", e.WorkDir+"/home")
+			return os.WriteFile(e.WorkDir+"/pass", []byte("correct horse\n"), 0o600)
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "zbar" {
+				_, err := exec.LookPath("zbarimg")
+				return err == nil, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"freeport": freePort, "await": await, "exits": exits, "flipbytes": flipBytes, "rows": rows, "awaitsize": awaitSize,
+		},
+	}
+	testscript.Run(t, p)
+}
+
+// freePort sets each variable named to a free port on loopback.
+func freePort(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer l.Close()
+		ts.Setenv(name, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	}
+}
+
+// await waits until the URL answers.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		r, err := http.Get(args[0])
+		if err == nil {
+			r.Body.Close()
+			if r.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s does not answer: %v", args[0], err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// exits runs a command and demands an exit code; its output can be looked at
+// with stdout and stderr.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit, ok := err.(*exec.ExitError); ok {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d\n%s", got, want, ts.ReadFile("stderr"))
+	}
+}
+
+// flipBytes changes each byte of a file in turn and demands that verify never
+// calls the result valid: flipbytes FILE TRUST.
+func flipBytes(ts *testscript.TestScript, _ bool, args []string) {
+	file, trust := ts.MkAbs(args[0]), ts.MkAbs(args[1])
+	b, err := os.ReadFile(file)
+	ts.Check(err)
+	for i := range b {
+		changed := bytes.Clone(b)
+		changed[i] ^= 1 << (i % 8)
+		path := file + ".changed"
+		ts.Check(os.WriteFile(path, changed, 0o600))
+		var out, talk bytes.Buffer
+		code := run(context.Background(), []string{"verify", path, "--trust", trust}, &terminal{out: &out, err: &talk})
+		if code == exitDone {
+			ts.Fatalf("byte %d of %d changed, and still: %s", i, len(b), out.String())
+		}
+	}
+}
+
+// rows writes a CSV file of n lamp posts: rows FILE N.
+func rows(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	var b strings.Builder
+	b.WriteString("class,serial,name:zh,lat,lon,alias:asset\r\n")
+	for i := 1; i <= n; i++ {
+		fmt.Fprintf(&b, "20.010501,%06d,路灯%d号,38.%07d,114.5,LD-%06d\r\n", i, i, i, i)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o600))
+}
+
+// awaitSize waits until a file has so many bytes: awaitsize FILE BYTES.
+func awaitSize(ts *testscript.TestScript, _ bool, args []string) {
+	size, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	deadline := time.Now().Add(60 * time.Second)
+	for {
+		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && info.Size() >= size {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s never had %d bytes", args[0], size)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

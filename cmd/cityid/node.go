@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"cityid"
+	"cityid/client"
+	"cityid/internal/chain"
+	"cityid/internal/registry"
+)
+
+func nodeCommand() *command {
+	return &command{
+		name: "node", short: "run a node that keeps the registry and answers",
+		sub: []*command{
+			{
+				name: "init", args: "FOLDER", short: "make a node's keys, and found a network or join one",
+				long: "Without --genesis it founds a network of this one validator: --zone names the apex and --member\neach institution with the keys of its officers. With --genesis it joins the network of that file.",
+				examples: []string{
+					"cityid node init /srv/cityid --zone MA.156 --member MA.156.9001=officer --intake intake",
+					"cityid node init /srv/cityid --genesis genesis.json",
+				},
+				setup: nodeInit,
+			},
+			{
+				name: "start", args: "FOLDER", short: "start the node and answer over HTTP until interrupted",
+				examples: []string{"cityid node start /srv/cityid", "cityid node start /srv/cityid --listen :8443 --tls-cert cert.pem --tls-key key.pem"},
+				setup:    nodeStart,
+			},
+			{name: "status", short: "say how a running node is", setup: nodeStatus},
+		},
+	}
+}
+
+func nodeInit(f *flags) func(context.Context, []string) error {
+	genesis := f.String("genesis", "", "genesis `file` of the network to join")
+	zone := f.String("zone", "", "found a zone with this apex `code`, such as MA.156")
+	threshold := f.Int("threshold", 0, "how many members of the apex must agree; 0 for more than half")
+	var names, members, intake list
+	f.Var(&names, "name", "name of the apex as `lang=text`; several times for several languages")
+	f.Var(&members, "member", "`CODE=KEY[,KEY…]`: an institution and the keys of its officers, any one of which signs for it")
+	f.Var(&intake, "intake", "`key` with which the first member brings applications onto the chain")
+	return func(_ context.Context, args []string) error {
+		if len(args) != 1 {
+			return usagef("want the folder of the new node")
+		}
+		if (*genesis == "") == (*zone == "") {
+			return usagef("either join a network with --genesis FILE, or found one with --zone CODE")
+		}
+		var g *chain.Genesis
+		if *genesis != "" {
+			b, err := readBounded(*genesis, 64<<20)
+			if err != nil {
+				return err
+			}
+			if g, err = chain.ParseGenesis(b); err != nil {
+				return fmt.Errorf("%s: %w", *genesis, err)
+			}
+		} else {
+			var err error
+			if g, err = f.found(*zone, names, members, intake, *threshold); err != nil {
+				return err
+			}
+		}
+		id, err := chain.InitHome(args[0])
+		if errors.Is(err, fs.ErrExist) {
+			return hint(exitError{exitConflict, err}, "choose an empty folder, or start the node that is there: cityid node start %s", args[0])
+		}
+		if err != nil {
+			return err
+		}
+		if *genesis == "" {
+			g.State.Validators = []cityid.Validator{{Key: id.Validator, Power: 10, Owner: g.State.Records[1].Code}}
+			if err := g.Check(); err != nil {
+				os.RemoveAll(args[0])
+				return err
+			}
+		}
+		if err := chain.WriteGenesis(args[0], g); err != nil {
+			return err
+		}
+		f.talk("node %s of chain %s is set up in %s", id.Node, g.Chain, args[0])
+		f.talk("  compare the genesis hash with the other founders; then: cityid node start %s", args[0])
+		v := struct {
+			Chain     string           `json:"chain"`
+			Genesis   cityid.Digest    `json:"genesis"`
+			Node      string           `json:"node"`
+			Validator cityid.PublicKey `json:"validator"`
+		}{g.Chain, g.Hash(), id.Node, id.Validator}
+		return f.print(fields(v, "chain", v.Chain, "genesis hash", v.Genesis.String(), "node id", v.Node, "validator key", v.Validator.String()))
+	}
+}
+
+// found returns the genesis of a new network, still without its validator.
+func (f *flags) found(zone string, names, members, intake list, threshold int) (*chain.Genesis, error) {
+	apex, err := parseCode(zone)
+	if err != nil {
+		return nil, err
+	}
+	if len(members) == 0 {
+		return nil, usagef("who decides in %s? name its members: --member CODE=KEY", apex)
+	}
+	if threshold == 0 {
+		threshold = len(members)/2 + 1
+	}
+	if threshold < 1 || threshold > len(members) {
+		return nil, usagef("--threshold %d: there are %d members", threshold, len(members))
+	}
+	root := cityid.Allocation{Code: apex, Kind: cityid.KindAuthority, Policy: &cityid.Policy{Threshold: uint8(threshold)}}
+	if err := applyNames(&root.Content.Names, names); err != nil {
+		return nil, err
+	}
+	records := []cityid.Allocation{root}
+	for i, m := range members {
+		code, officers, ok := strings.Cut(m, "=")
+		if !ok {
+			return nil, usagef("--member %q: want CODE=KEY[,KEY…]", m)
+		}
+		c, err := parseCode(code)
+		if err != nil {
+			return nil, err
+		}
+		var all []cityid.Key
+		for name := range strings.SplitSeq(officers, ",") {
+			k, err := f.publicKey(name)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, cityid.Key{Public: k, Roles: cityid.RoleControl})
+		}
+		for _, name := range intake {
+			if i > 0 {
+				break
+			}
+			k, err := f.publicKey(name)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, cityid.Key{Public: k, Roles: cityid.RoleIntake})
+		}
+		records = append(records, cityid.Allocation{
+			Code: c, Parent: apex, Kind: cityid.KindOrganisation, Policy: &cityid.Policy{Threshold: 1, Members: []cityid.Member{{Keys: all}}},
+		})
+		root.Policy.Members = append(root.Policy.Members, cityid.Member{Code: c})
+	}
+	return newGenesis(chainID(apex), time.Now(), records, nil), nil
+}
+
+// newGenesis returns a genesis with the default parameters, rule and schemes.
+func newGenesis(id string, at time.Time, records []cityid.Allocation, validators []cityid.Validator) *chain.Genesis {
+	slices.SortFunc(validators, func(a, b cityid.Validator) int { return strings.Compare(string(a.Key), string(b.Key)) })
+	return &chain.Genesis{
+		Chain: id, Time: cityid.TimeOf(at),
+		State: registry.Genesis{
+			Params: cityid.DefaultParams, Rule: defaultRule(), Schemes: defaultSchemes(records[0].Code),
+			Validators: validators, Records: records,
+		},
+	}
+}
+
+// chainID returns a new chain id for a zone. Its random end makes sure that no
+// id is ever used twice.
+func chainID(apex cityid.Code) string {
+	return "cityid-" + strings.ReplaceAll(strings.ToLower(apex.Root().String()), ".", "-") + "-" + strings.ToLower(rand.Text()[:8])
+}
+
+func nodeStart(f *flags) func(context.Context, []string) error {
+	var cfg chain.Config
+	var s serving
+	f.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "`address` on which to answer over HTTP")
+	f.StringVar(&s.Cert, "tls-cert", "", "PEM `file` with the TLS certificate; it is read again when it changes")
+	f.StringVar(&s.Key, "tls-key", "", "PEM `file` with its private key")
+	f.IntVar(&s.Writes, "writes-per-second", 200, "transactions a second that one client may submit; 0 for no limit")
+	proxies := f.String("trusted-proxies", "", "`networks` of proxies whose X-Forwarded-For is believed")
+	f.StringVar(&cfg.Listen, "p2p-listen", chain.DefaultListen, "`address` for other nodes")
+	f.StringVar(&cfg.External, "p2p-external", "", "`address` that other nodes are told")
+	var peers list
+	f.Var(&peers, "peer", "a node to stay connected to, as `id@host:port`; several times")
+	f.DurationVar(&cfg.Heartbeat, "heartbeat", chain.DefaultHeartbeat, "after how long an idle network makes an empty block")
+	level := f.String("log-level", "info", "debug, info, warn or error")
+	jsonLog := f.Bool("log-json", false, "write the log as JSON lines")
+	return func(ctx context.Context, args []string) error {
+		if len(args) != 1 {
+			return usagef("want the node's folder")
+		}
+		if _, err := os.Stat(filepath.Join(args[0])); errors.Is(err, fs.ErrNotExist) {
+			return hint(fmt.Errorf("there is no node in %s", args[0]), "cityid node init %s makes one", args[0])
+		}
+		log, err := f.logger(*level, *jsonLog)
+		if err != nil {
+			return err
+		}
+		if s.Proxies, err = parseProxies(*proxies); err != nil {
+			return err
+		}
+		if (s.Cert == "") != (s.Key == "") {
+			return usagef("--tls-cert and --tls-key go together")
+		}
+		cfg.Home, cfg.Peers, cfg.Version, cfg.Logger, s.Log = args[0], peers, version, log, log
+		return f.runNode(ctx, cfg, &s)
+	}
+}
+
+// runNode opens and starts a node and answers until ctx ends.
+func (f *flags) runNode(ctx context.Context, cfg chain.Config, s *serving) (err error) {
+	n, err := chain.Open(cfg)
+	if err != nil {
+		return explainOpen(err, cfg.Home)
+	}
+	defer func() { err = errors.Join(err, n.Stop()) }()
+	if err := n.Start(); err != nil {
+		return explainOpen(err, cfg.Home)
+	}
+	err = s.serve(ctx, n, func(a net.Addr) {
+		f.talk("node %s answers at %s", n.ID(), publicAddress(a, s.Cert != ""))
+	})
+	if ctx.Err() != nil && n.Err() == nil {
+		f.talk("stopped")
+	}
+	return err
+}
+
+// explainOpen adds what to do about a node that does not open.
+func explainOpen(err error, home string) error {
+	switch {
+	case errors.Is(err, chain.ErrLocked):
+		return hint(exitError{exitConflict, err}, "another node runs on %s: stop it, or ask it with cityid node status", home)
+	case errors.Is(err, chain.ErrForeignChain):
+		return hint(exitError{exitConflict, err}, "the data in %s belongs to another network: use a folder of its own for each", home)
+	case errors.Is(err, chain.ErrPortInUse):
+		return hint(exitError{exitConflict, err}, "choose another address with --p2p-listen")
+	}
+	return err
+}
+
+func (f *flags) logger(level string, jsonLog bool) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, usagef("--log-level %q: want debug, info, warn or error", level)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	if jsonLog {
+		return slog.New(slog.NewJSONHandler(f.term.err, o)), nil
+	}
+	return slog.New(slog.NewTextHandler(f.term.err, o)), nil
+}
+
+func nodeStatus(f *flags) func(context.Context, []string) error {
+	return func(ctx context.Context, args []string) error {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		c, err := f.connect()
+		if err != nil {
+			return err
+		}
+		return f.printStatus(ctx, c)
+	}
+}
+
+func (f *flags) printStatus(ctx context.Context, c *client.Client) error {
+	s, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	age := time.Since(s.Time).Round(time.Second)
+	return f.print(fields(s, "version", s.Version, "zone", s.Zone.String(), "chain", s.Chain, "height", fmt.Sprint(s.Height),
+		"last block", fmt.Sprintf("%s, %s ago", s.Time.UTC().Format(time.RFC3339), age), "app hash", s.AppHash.String(),
+		"entries", fmt.Sprint(s.Records), "mempool", fmt.Sprint(s.Mempool), "peers", fmt.Sprint(s.Peers),
+		"catching up", fmt.Sprint(s.CatchingUp), "validators", fmt.Sprint(len(s.Validators.Validators)),
+		"trust root", fmt.Sprintf("version %d, %s", s.Trust, s.TrustHash), "running since", s.Started.UTC().Format(time.RFC3339)))
+}
+
+func chainCommand() *command {
+	return &command{
+		name: "chain", short: "look at the chain behind the registry",
+		sub: []*command{
+			{name: "status", short: "say how the chain is, as a node sees it", setup: nodeStatus},
+			{name: "validators", short: "list the machines that sign blocks", setup: chainValidators},
+			{name: "settings", short: "show parameters, distribution rule and crosswalk schemes", setup: chainSettings},
+		},
+	}
+}
+
+func chainValidators(f *flags) func(context.Context, []string) error {
+	return func(ctx context.Context, args []string) error {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		c, err := f.connect()
+		if err != nil {
+			return err
+		}
+		s, err := c.Status(ctx)
+		if err != nil {
+			return err
+		}
+		var total int64
+		for _, v := range s.Validators.Validators {
+			total += v.Power
+		}
+		t := &table{head: []string{"key", "power", "share", "owner"}}
+		for i := range s.Validators.Validators {
+			v := &s.Validators.Validators[i]
+			t.add(v, v.Key.String(), fmt.Sprint(v.Power), fmt.Sprintf("%.1f %%", 100*float64(v.Power)/float64(total)), v.Owner.String())
+		}
+		return f.print(t)
+	}
+}
+
+func chainSettings(f *flags) func(context.Context, []string) error {
+	return func(ctx context.Context, args []string) error {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		c, err := f.connect()
+		if err != nil {
+			return err
+		}
+		s, err := c.Settings(ctx)
+		if err != nil {
+			return err
+		}
+		t := fields(s)
+		b, err := json.Marshal(s.Params)
+		if err != nil {
+			return err
+		}
+		t.rows = append(t.rows, []string{"parameters", string(b)})
+		for _, line := range describeParams(&cityid.SetParams{Revision: s.Params.Revision, Rule: &s.Rule, Schemes: s.Schemes})[1:] {
+			t.rows = append(t.rows, []string{"", strings.TrimSpace(line)})
+		}
+		return f.print(t)
+	}
+}

@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"cityid"
+	"cityid/client"
+	"cityid/verify"
+)
+
+func resolveCommand() *command {
+	return &command{
+		name: "resolve", args: "CODE", short: "say what a code stands for, checked against your trust root if you have one",
+		examples: []string{"cityid resolve MA.156.1301", "cityid resolve MA.156.1301.01/20.010203/000123 --format json"},
+		setup:    resolveCode,
+	}
+}
+
+func resolveCode(f *flags) func(context.Context, []string) error {
+	var t trustFlag
+	t.setup(f)
+	return func(ctx context.Context, args []string) error {
+		code, err := codeArg(args)
+		if err != nil {
+			return err
+		}
+		c, err := f.connect()
+		if err != nil {
+			return err
+		}
+		trust, err := t.load()
+		if err != nil {
+			return err
+		}
+		a, err := c.Record(ctx, code)
+		if trust == nil {
+			if err != nil {
+				return err
+			}
+			f.talk("not verified: you have pinned no trust root; cityid trust pin does")
+			return f.print(recordTable(a))
+		}
+		if err != nil && cityid.CodeOf(err) != cityid.ErrNotFound {
+			return err
+		}
+		r, err := t.check(ctx, c, trust, code)
+		if err != nil {
+			return err
+		}
+		f.talk("%s: %s", r.Verdict, r.Message)
+		if r.Verdict != verify.Valid {
+			return verdictError(r)
+		}
+		if !r.Allocated {
+			return cityid.Errorf(cityid.ErrNotFound, "%s is not allocated", code)
+		}
+		// The record is the proven one; what the node adds is its own word.
+		answer := &cityid.RecordAnswer{Record: *r.Record, Display: code.Display(), AsOf: r.AsOf}
+		if a != nil {
+			answer.Holder, answer.Waiting = a.Holder, a.Waiting
+		}
+		return f.print(recordTable(answer))
+	}
+}
+
+// trustFlag names the trust file.
+type trustFlag struct {
+	flags *flags
+	path  string
+}
+
+func (t *trustFlag) setup(f *flags) {
+	t.flags = f
+	f.StringVar(&t.path, "trust", "", "trust `file`; trust.json in your folder without it")
+}
+
+func (t *trustFlag) file() string {
+	if t.path != "" {
+		return t.path
+	}
+	return filepath.Join(t.flags.home, "trust.json")
+}
+
+// load returns the trust file, or nil if none is named and there is none in
+// the user's folder.
+func (t *trustFlag) load() (*verify.TrustFile, error) {
+	b, err := readBounded(t.file(), verify.MaxTrustFile)
+	if t.path == "" && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, hint(fmt.Errorf("trust root: %w", err), "cityid trust pin --node URL -o %s makes one", t.file())
+	}
+	trust, err := verify.ParseTrustFile(b)
+	if err != nil {
+		return nil, hint(fmt.Errorf("%s: %w", t.file(), err), "pin the trust root anew: cityid trust pin --node URL -o FILE, and compare its hash")
+	}
+	return trust, nil
+}
+
+// required is load for commands that can do nothing without a trust root.
+func (t *trustFlag) required() (*verify.TrustFile, error) {
+	trust, err := t.load()
+	if err == nil && trust == nil {
+		err = hint(exitError{exitUndecided, errors.New("nothing can be verified without a trust root")}, "cityid trust pin --node URL pins one")
+	}
+	return trust, err
+}
+
+// check fetches the bundle for a code and judges it.
+func (t *trustFlag) check(ctx context.Context, c *client.Client, trust *verify.TrustFile, code cityid.Code) (verify.Result, error) {
+	b, err := c.Bundle(ctx, question(trust, code, cityid.AnswerRecord))
+	if err != nil {
+		return verify.Result{}, err
+	}
+	return verify.CheckEncoded(trust.Latest(), b, verify.Options{Now: time.Now(), Code: code, Kind: cityid.AnswerRecord}), nil
+}
+
+// question asks for a bundle that leads on from what the trust file has.
+func question(trust *verify.TrustFile, code cityid.Code, kind cityid.AnswerKind) cityid.BundleQuery {
+	q := cityid.BundleQuery{Code: code, Kind: kind}
+	if trust != nil {
+		s := &trust.Latest().Statement
+		q.From, q.Base = s.Version, s.Height
+	}
+	return q
+}
+
+func verdictError(r verify.Result) error {
+	switch r.Verdict {
+	case verify.Valid:
+		return nil
+	case verify.Invalid:
+		return exitError{exitInvalid, fmt.Errorf("invalid: %s (%s)", r.Message, r.Reason)}
+	}
+	err := exitError{exitUndecided, fmt.Errorf("undecided: %s (%s)", r.Message, r.Reason)}
+	switch r.Reason {
+	case verify.ReasonStale:
+		return hint(err, "get the bundle anew, or ask what held then: --at %s", r.AsOf.Time.UTC().Format(time.RFC3339))
+	case verify.ReasonOtherTrust, verify.ReasonTrustExpired, verify.ReasonNotConnected:
+		return hint(err, "cityid trust update brings your trust root up to date, if the network is the one you pinned")
+	}
+	return err
+}
+
+func bundleCommand() *command {
+	return &command{
+		name: "bundle", short: "fetch answers with all their proofs, to be checked without a network",
+		sub: []*command{{
+			name: "get", args: "CODE", short: "fetch the bundle for a code: its record, or that there is none; or a complete list",
+			examples: []string{
+				"cityid bundle get MA.156.1301.01 -o b.cityid",
+				"cityid bundle get MA.156.1301 --kind children -o departments.cityid",
+			},
+			setup: bundleGet,
+		}},
+	}
+}
+
+func bundleGet(f *flags) func(context.Context, []string) error {
+	var t trustFlag
+	t.setup(f)
+	kind := f.String("kind", "record", "record, children, descendants or history")
+	height := f.Uint64("height", 0, "answer from the state after this block, while the node still has it")
+	archive := f.Bool("archive", false, "prove it through the log of blocks, so that later trust roots can check it too")
+	return func(ctx context.Context, args []string) error {
+		code, err := codeArg(args)
+		if err != nil {
+			return err
+		}
+		var k cityid.AnswerKind
+		if err := k.UnmarshalText([]byte(*kind)); err != nil {
+			return usageError{err}
+		}
+		trust, err := t.load()
+		if err != nil {
+			return err
+		}
+		c, err := f.connect()
+		if err != nil {
+			return err
+		}
+		q := question(trust, code, k)
+		q.At, q.Log = *height, *archive
+		b, err := c.Bundle(ctx, q)
+		if err != nil {
+			return err
+		}
+		if f.out == "" && f.term.isTerminal() {
+			return hint(usagef("a bundle is binary"), "name a file with -o FILE.cityid, or -o - to write it to a pipe")
+		}
+		if err := f.write(b); err != nil {
+			return err
+		}
+		f.talk("%d octets; cityid verify checks them", len(b))
+		return nil
+	}
+}
+
+func verifyCommand() *command {
+	return &command{
+		name: "verify", args: "FILE", short: "check a bundle without a network: valid (0), invalid (5) or undecided (6)",
+		examples: []string{
+			"cityid verify b.cityid --trust trust.json",
+			"cityid verify old.cityid --trust trust.json --at 2026-03-01T00:00:00Z",
+		},
+		setup: verifyFile,
+	}
+}
+
+func verifyFile(f *flags) func(context.Context, []string) error {
+	var t trustFlag
+	t.setup(f)
+	at := f.String("at", "", "judge as of this `time` (RFC 3339, or a day) instead of now")
+	code := f.String("code", "", "the `code` you asked for: a bundle about another one is invalid")
+	kind := f.String("kind", "", "what you asked for: record, children, descendants or history")
+	age := f.Duration("max-age", verify.DefaultMaxAge, "how old the answer may be")
+	return func(_ context.Context, args []string) error {
+		if len(args) != 1 {
+			return usagef("want one bundle file, or - for standard input")
+		}
+		o := verify.Options{Now: time.Now(), MaxAge: *age}
+		var err error
+		if o.At, err = parseTime(*at); err != nil {
+			return err
+		}
+		if *code != "" {
+			if o.Code, err = parseCode(*code); err != nil {
+				return err
+			}
+		}
+		if *kind != "" {
+			if err := o.Kind.UnmarshalText([]byte(*kind)); err != nil {
+				return usageError{err}
+			}
+		}
+		trust, err := t.required()
+		if err != nil {
+			return err
+		}
+		b, err := readBounded(args[0], verify.MaxBundle)
+		if err != nil {
+			return err
+		}
+		base := trust.Latest()
+		if d, err := verify.Decode(b); err == nil {
+			base = trust.For(d)
+		}
+		r := verify.CheckEncoded(base, b, o)
+		if err := f.print(resultTable(&r)); err != nil {
+			return err
+		}
+		return verdictError(r)
+	}
+}
+
+// parseTime parses a time or a day; empty text is no time.
+func parseTime(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usagef("time %q: want the form 2026-03-01T12:00:00Z or 2026-03-01", s)
+}
+
+func resultTable(r *verify.Result) *table {
+	t := fields(r, "verdict", r.Verdict.String(), "says", r.Message, "code", r.Code.Display())
+	row := func(cells ...string) { t.rows = append(t.rows, cells) }
+	if r.Record != nil {
+		for _, n := range r.Record.Content.Names {
+			row("name ("+n.Lang+")", n.Text)
+		}
+		row("kind", r.Record.Kind.String())
+		row("status", r.Record.Status.String())
+		for _, s := range r.Record.Successors {
+			row("succeeded by", s.String())
+		}
+	}
+	for i := range r.Records {
+		x := &r.Records[i]
+		if r.Kind == cityid.AnswerHistory {
+			row("revision", fmt.Sprintf("%d, %s, %s", x.Revision, x.Changed.Time, x.Status))
+			continue
+		}
+		row("lists", strings.TrimSpace(x.Code.String()+" "+x.Content.Names.Get("zh")))
+	}
+	for _, c := range r.Checks {
+		row("checked "+c.Name, c.Verdict.String()+": "+c.Detail)
+	}
+	if r.Trust != nil {
+		row("trust root", fmt.Sprintf("version %d of %s", r.Trust.Statement.Version, r.Trust.Statement.Zone))
+	}
+	return t
+}
+
+func trustCommand() *command {
+	return &command{
+		name: "trust", short: "the one thing you have to take on trust: pin it, look at it, keep it up to date",
+		sub: []*command{
+			{name: "show", short: "show the pinned trust root and its hash", setup: trustShow},
+			{
+				name: "pin", short: "fetch a network's trust root and pin it",
+				long:     "Pinning is the moment of trust. Compare the hash with the one the institutions publish,\nor give it with --hash, so that a wrong one is refused.",
+				examples: []string{"cityid trust pin --node https://id.example.cn -o trust.json", "cityid trust pin --node https://id.example.cn --hash 3b0c…"},
+				setup:    trustPin,
+			},
+			{name: "update", short: "follow the trust root to its latest version, checking every signature on the way", setup: trustUpdate},
+		},
+	}
+}
+
+func trustPin(f *flags) func(context.Context, []string) error {
+	want := f.String("hash", "", "the `hash` you expect; any other is refused")
+	force := f.Bool("replace", false, "replace a trust root that is pinned already")
+	return func(ctx context.Context, args []string) error {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		t := trustFlag{flags: f, path: f.out}
+		if _, err := os.Stat(t.file()); err == nil && !*force {
+			return hint(exitError{exitConflict, fmt.Errorf("%s pins a trust root already", t.file())}, "cityid trust update follows it; --replace gives it up for another")
+		}
+		c, err := f.connect()
+		if err != nil {
+			return err
+		}
+		versions, err := c.Trust(ctx)
+		if err != nil {
+			return err
+		}
+		// The chain of versions must hold, whichever of them is pinned.
+		chain, err := verify.NewTrustFile(versions[0])
+		if err == nil {
+			err = chain.Add(versions[1:]...)
+		}
+		if err != nil {
+			return exitError{exitInvalid, fmt.Errorf("the node's trust root does not hold: %w", err)}
+		}
+		pinned, err := verify.NewTrustFile(versions[len(versions)-1])
+		if err != nil {
+			return err
+		}
+		if *want != "" && *want != pinned.Pinned().String() {
+			return exitError{exitInvalid, fmt.Errorf("the node's trust root has the hash %s, not the one you expect: nothing was pinned", pinned.Pinned())}
+		}
+		if err := writeTrust(t.file(), pinned); err != nil {
+			return err
+		}
+		f.talk("pinned in %s; compare this hash with the one the institutions publish:", t.file())
+		f.talk("  %s", pinned.Pinned())
+		f.out = ""
+		return f.print(trustTable(pinned))
+	}
+}
+
+func writeTrust(path string, t *verify.TrustFile) error {
+	b, err := verify.FormatTrustFile(t)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return writeFile(path, b, 0o644)
+}
+
+func trustTable(t *verify.TrustFile) *table {
+	s := &t.Latest().Statement
+	height := "genesis"
+	if s.Height > 0 {
+		height = fmt.Sprintf("height %d, %s", s.Height, s.Header)
+	}
+	out := fields(t.Latest(), "pinned", t.Pinned().String(), "zone", s.Zone.String(), "chain", s.Chain, "version", fmt.Sprint(s.Version),
+		"time", s.Time.String(), "header", height, "validators", fmt.Sprint(len(s.Validators)),
+		"good until", s.Time.Add(verify.DefaultTrustingPeriod).String())
+	out.rows = append(out.rows, []string{"next signed by", fmt.Sprintf("%d of %d members of %s", s.Quorum.Threshold, len(s.Quorum.Members), s.Zone)})
+	return out
+}
+
+func trustShow(f *flags) func(context.Context, []string) error {
+	var t trustFlag
+	t.setup(f)
+	return func(_ context.Context, args []string) error {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		trust, err := t.required()
+		if err != nil {
+			return err
+		}
+		return f.print(trustTable(trust))
+	}
+}
+
+func trustUpdate(f *flags) func(context.Context, []string) error {
+	var t trustFlag
+	t.setup(f)
+	return func(ctx context.Context, args []string) error {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		trust, err := t.required()
+		if err != nil {
+			return err
+		}
+		c, err := f.connect()
+		if err != nil {
+			return err
+		}
+		versions, err := c.Trust(ctx)
+		if err != nil {
+			return err
+		}
+		have := trust.Latest().Statement.Version
+		news := 0
+		for i := range versions {
+			if versions[i].Statement.Version <= have {
+				continue
+			}
+			if err := trust.Add(versions[i]); err != nil {
+				return hint(exitError{exitInvalid, fmt.Errorf("the node's trust root does not follow yours: %w", err)}, "your file is unchanged; ask the institutions what happened")
+			}
+			news++
+		}
+		if news > 0 {
+			if err := writeTrust(t.file(), trust); err != nil {
+				return err
+			}
+		}
+		f.talk("%d new versions", news)
+		return f.print(trustTable(trust))
+	}
+}

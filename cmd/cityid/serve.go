@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"cityid"
+	"cityid/internal/api"
+	"cityid/internal/chain"
+	"cityid/internal/resolve"
+	"cityid/internal/web"
+)
+
+// serving is how a node answers over HTTP.
+type serving struct {
+	Listen  string         // host:port
+	Cert    string         // PEM file of the certificate; with Key: serve TLS
+	Key     string         // PEM file of its private key
+	Proxies []netip.Prefix // whose X-Forwarded-For is believed
+	Writes  int            // submissions a second from one address; 0: no limit
+	Log     *slog.Logger
+}
+
+// drain is how long running requests may take to finish when a server stops.
+const drain = 5 * time.Second
+
+// handler joins the API and the resolver of one zone.
+func (s *serving) handler(source api.Source, zone cityid.Code) (http.Handler, error) {
+	resolver, err := resolve.Handler(resolve.Config{Source: source, Roots: []cityid.Code{zone}})
+	if err != nil {
+		return nil, err
+	}
+	var limit *web.Limiter
+	if s.Writes > 0 {
+		limit = web.NewLimiter(web.LimiterConfig{Every: time.Second / time.Duration(s.Writes), Burst: 2 * s.Writes, Clients: 100_000})
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/v1/", api.Handler(api.Config{Source: source, Writes: limit}))
+	mux.Handle("/", resolver)
+	return web.Wrap(mux, web.WrapConfig{Log: s.Log, Proxies: s.Proxies}), nil
+}
+
+// serve answers until ctx ends or the node halts. ready is called with the
+// address once the listener stands; it may be nil.
+func (s *serving) serve(ctx context.Context, n *chain.Node, ready func(net.Addr)) error {
+	st, err := awaitBlock(ctx, n)
+	if err != nil {
+		return err
+	}
+	h, err := s.handler(n, st.Zone)
+	if err != nil {
+		return err
+	}
+	var cert *web.Certificate
+	if s.Cert != "" || s.Key != "" {
+		if cert, err = web.LoadCertificate(s.Cert, s.Key, s.Log); err != nil {
+			return err
+		}
+	}
+	l, err := web.Listen(ctx, s.Listen)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-n.Done():
+			cancel(n.Err())
+		case <-ctx.Done():
+		}
+	}()
+	if ready != nil {
+		ready(l.Addr())
+	}
+	err = web.Serve(ctx, web.NewServer(h, web.Limits{}, s.Log), l, cert, drain)
+	if halted := n.Err(); halted != nil {
+		return errors.Join(halted, err)
+	}
+	return err
+}
+
+// awaitBlock returns the node's status once it answers from a signed block. A
+// new network has none until enough of its validators run.
+func awaitBlock(ctx context.Context, n *chain.Node) (*cityid.NodeStatus, error) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s, err := n.Status(ctx)
+		if err == nil || cityid.CodeOf(err) != cityid.ErrUnavailable {
+			return s, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for the first block: %w", ctx.Err())
+		case <-n.Done():
+			return nil, n.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// parseProxies parses networks such as 10.0.0.0/8, separated by commas.
+func parseProxies(s string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(part)
+		if err != nil {
+			return nil, usagef("--trusted-proxies %q: want networks such as 10.0.0.0/8, separated by commas", part)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// publicAddress is what people type to reach a listener: a host name where a
+// browser needs one.
+func publicAddress(a net.Addr, tls bool) string {
+	scheme := "http"
+	if tls {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return scheme + "://" + a.String()
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && (ip.IsLoopback() || ip.IsUnspecified()) {
+		host = "localhost"
+	}
+	return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, port))
+}

@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"cityid"
+	"cityid/client"
+	"cityid/keys"
+)
+
+func txCommand() *command {
+	return &command{
+		name: "tx", short: "transactions as files: for signing on other machines",
+		long: "Any command that writes can --save its transaction to a file instead of submitting it.\nThe file is then signed by each signer where their key is, combined, and submitted.",
+		sub: []*command{
+			{
+				name: "new", args: "OPERATIONS.json", short: "make a transaction from operations written in JSON",
+				examples: []string{`echo '[{"veto":{"code":"MA.156.1301"}}]' > ops.json`, "cityid tx new ops.json --key officer"},
+				setup:    txNew,
+			},
+			{name: "show", args: "FILE", short: "say in words what a transaction does and who has signed it", setup: txShow},
+			{
+				name: "sign", args: "FILE", short: "add your signature to a transaction file",
+				examples: []string{"cityid tx sign change.tx --key officer"},
+				setup:    txSign,
+			},
+			{name: "combine", args: "FILE...", short: "join the signatures of several copies of one transaction", setup: txCombine},
+			{name: "submit", args: "FILE", short: "submit a signed transaction and wait until its effect can be proved", setup: txSubmit},
+		},
+	}
+}
+
+// txFile is a transaction on its way round the signers.
+type txFile struct {
+	Version    int                   `json:"version"`    // 1
+	Body       cityid.Bytes          `json:"body"`       // what is signed
+	Signatures []cityid.KeySignature `json:"signatures"` // in byte order of the keys, each once
+}
+
+// maxTxFile bounds a transaction file in octets: the text form of the largest
+// transaction.
+const maxTxFile = 2 * cityid.MaxTx
+
+func readTxFile(path string) (*txFile, *cityid.Body, error) {
+	b, err := readBounded(path, maxTxFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	var t txFile
+	if err := strictJSON(b, &t); err != nil {
+		return nil, nil, fmt.Errorf("%s is not a transaction file: %w", path, err)
+	}
+	if t.Version != 1 {
+		return nil, nil, fmt.Errorf("%s: version %d of the transaction file is unknown", path, t.Version)
+	}
+	body, err := cityid.DecodeBody(t.Body)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	d := cityid.SigningDigest(t.Body)
+	for i, s := range t.Signatures {
+		if !slices.Contains(body.Signers, s.Key) || i > 0 && t.Signatures[i-1].Key >= s.Key {
+			return nil, nil, fmt.Errorf("%s: the signature by %s is out of order, or of somebody who is not among the signers", path, s.Key)
+		}
+		if err := keys.Verify([]byte(s.Key), d[:], s.Signature); err != nil {
+			return nil, nil, exitError{exitNotPermitted, fmt.Errorf("%s: signature by %s: %w", path, s.Key, err)}
+		}
+	}
+	return &t, body, nil
+}
+
+func (t *txFile) encode() []byte {
+	b, err := json.MarshalIndent(t, "", "  ")
+	if err != nil {
+		panic(err) // the type always encodes
+	}
+	return append(b, '\n')
+}
+
+// assemble returns the transaction once everybody has signed.
+func (t *txFile) assemble(body *cityid.Body) (*cityid.Tx, error) {
+	tx := &cityid.Tx{Body: t.Body}
+	var missing []string
+	for _, k := range body.Signers {
+		if i, ok := t.find(k); ok {
+			tx.Signatures = append(tx.Signatures, t.Signatures[i].Signature)
+		} else {
+			missing = append(missing, k.String())
+		}
+	}
+	if len(missing) > 0 {
+		return nil, exitError{exitNotPermitted, fmt.Errorf("not signed yet by %s", strings.Join(missing, ", "))}
+	}
+	return tx, nil
+}
+
+// find returns where the signature by a key stands, or should stand.
+func (t *txFile) find(k cityid.PublicKey) (int, bool) {
+	return slices.BinarySearchFunc(t.Signatures, k, func(s cityid.KeySignature, k cityid.PublicKey) int {
+		return strings.Compare(string(s.Key), string(k))
+	})
+}
+
+// add puts a signature in its place, unless the key has signed.
+func (t *txFile) add(s cityid.KeySignature) {
+	if i, ok := t.find(s.Key); !ok {
+		t.Signatures = slices.Insert(t.Signatures, i, s)
+	}
+}
+
+// readBounded reads a file of at most limit octets.
+func readBounded(path string, limit int64) ([]byte, error) {
+	var r io.Reader = os.Stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		r = f
+	}
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d octets", path, limit)
+	}
+	return b, nil
+}
+
+// strictJSON decodes exactly one JSON value and refuses unknown fields.
+func strictJSON(b []byte, v any) error {
+	d := json.NewDecoder(strings.NewReader(string(b)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the JSON value")
+	}
+	return nil
+}
+
+// writing is what all commands that write share.
+type writing struct {
+	*flags
+	secrets
+	keys     list
+	signers  list
+	memo     string
+	note     string
+	save     string
+	chain    string
+	propose  bool
+	lifetime time.Duration
+}
+
+func (w *writing) setup(f *flags) {
+	w.flags = f
+	w.secrets.flags(f)
+	f.Var(&w.keys, "key", "sign with this key (`name` or file); several times for several signers")
+	f.Var(&w.signers, "signer", "with --save: the `public key` of somebody who will sign elsewhere")
+	f.StringVar(&w.memo, "memo", "", "a remark that is published with the transaction")
+	f.StringVar(&w.save, "save", "", "write the transaction to this `file` instead of submitting it")
+	f.StringVar(&w.chain, "chain", "", "chain `id`, when no node can be asked")
+	f.BoolVar(&w.propose, "propose", false, "put it before the policies it needs as a proposal")
+	f.DurationVar(&w.lifetime, "lifetime", 10*time.Minute, "how long the transaction may wait to be recorded, at most 1h")
+}
+
+// submit makes a transaction of ops, signs it, and submits it or saves it. It
+// prints the receipt.
+func (w *writing) submit(ctx context.Context, ops ...cityid.Operation) error {
+	r, err := w.send(ctx, ops...)
+	if err != nil || r == nil {
+		return err
+	}
+	return w.print(receiptTable(r))
+}
+
+// send is submit without printing. The receipt is nil if the transaction was
+// saved.
+func (w *writing) send(ctx context.Context, ops ...cityid.Operation) (*cityid.Receipt, error) {
+	if w.propose {
+		ops = []cityid.Operation{{Propose: &cityid.Propose{Operations: ops, Note: w.note}}}
+	}
+	if len(w.keys) == 0 && (w.save == "" || len(w.signers) == 0) {
+		return nil, usagef("who signs? give --key NAME, or --save FILE and --signer PUBLIC-KEY")
+	}
+	body := cityid.Body{Chain: w.chain, Memo: w.memo, Operations: ops}
+	c, err := w.base(ctx, &body)
+	if err != nil {
+		return nil, err
+	}
+	if w.save != "" {
+		return nil, w.saveTx(body)
+	}
+	var signers []cityid.Signer
+	for _, name := range w.keys {
+		s, err := w.signer(name, &w.secrets)
+		if err != nil {
+			return nil, err
+		}
+		signers = append(signers, s)
+	}
+	tx, err := cityid.SignTx(body, signers...)
+	if err != nil {
+		return nil, err
+	}
+	return submitTx(ctx, c, tx)
+}
+
+// submitTx submits a transaction and waits until its effect can be proved. A
+// refusal is an error.
+func submitTx(ctx context.Context, c *client.Client, tx *cityid.Tx) (*cityid.Receipt, error) {
+	r, err := c.SubmitTx(ctx, tx, true)
+	if err == nil {
+		err = r.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// base asks the node for its chain and time, or takes this machine's time when
+// --chain makes asking needless.
+func (w *writing) base(ctx context.Context, body *cityid.Body) (*client.Client, error) {
+	if w.chain != "" && w.save != "" {
+		body.Expires = cityid.TimeOf(time.Now().Add(w.lifetime))
+		return nil, nil
+	}
+	c, err := w.connect()
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if w.chain != "" && w.chain != s.Chain {
+		return nil, exitError{exitConflict, fmt.Errorf("the node keeps chain %s, not %s", s.Chain, w.chain)}
+	}
+	body.Chain = s.Chain
+	// A block's time may run ahead of the last one by the heartbeat.
+	body.Expires = cityid.TimeOf(latest(s.Time, time.Now()).Add(w.lifetime))
+	if limit := cityid.TimeOf(s.Time.Add(time.Hour)); body.Expires > limit {
+		body.Expires = limit
+	}
+	return c, nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// saveTx writes the transaction with the signatures of --key, open for those of
+// --signer.
+func (w *writing) saveTx(body cityid.Body) error {
+	t := &txFile{Version: 1}
+	var mine []cityid.Signer
+	for _, name := range w.keys {
+		s, err := w.signer(name, &w.secrets)
+		if err != nil {
+			return err
+		}
+		mine = append(mine, s)
+		body.Signers = append(body.Signers, s.Key)
+	}
+	for _, text := range w.signers {
+		k, err := w.publicKey(text)
+		if err != nil {
+			return err
+		}
+		body.Signers = append(body.Signers, k)
+	}
+	slices.Sort(body.Signers)
+	body.Signers = slices.Compact(body.Signers)
+	if err := body.Check(); err != nil {
+		return err
+	}
+	t.Body = cityid.MustMarshal(&body)
+	if err := t.sign(mine...); err != nil {
+		return err
+	}
+	if err := writeFile(w.save, t.encode(), 0o644); err != nil {
+		return err
+	}
+	w.talk("transaction saved to %s, signed by %d of %d; it can be recorded until %s", w.save, len(t.Signatures), len(body.Signers), body.Expires)
+	w.talk("  each signer: cityid tx sign %s --key NAME; then: cityid tx submit %s", w.save, w.save)
+	return nil
+}
+
+func (t *txFile) sign(signers ...cityid.Signer) error {
+	d := cityid.SigningDigest(t.Body)
+	for _, s := range signers {
+		sig, err := s.Sign(d[:])
+		if err != nil {
+			return err
+		}
+		t.add(cityid.KeySignature{Key: s.Key, Signature: sig})
+	}
+	return nil
+}
+
+func receiptTable(r *cityid.Receipt) *table {
+	var proposals []string
+	for _, n := range r.Proposals {
+		proposals = append(proposals, fmt.Sprint(n))
+	}
+	return fields(r, "transaction", r.ID.String(), "result", r.Code.String(), "height", fmt.Sprint(r.Height),
+		"time", r.Time.String(), "proposal", strings.Join(proposals, ", "), "provable", yesNo(r.Provable))
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "not yet"
+}
+
+func txNew(f *flags) func(context.Context, []string) error {
+	w := &writing{}
+	w.setup(f)
+	return func(ctx context.Context, args []string) error {
+		if len(args) != 1 {
+			return usagef("want one file of operations, or - for standard input")
+		}
+		b, err := readBounded(args[0], maxTxFile)
+		if err != nil {
+			return err
+		}
+		var ops []cityid.Operation
+		if err := strictJSON(b, &ops); err != nil {
+			return fmt.Errorf("%s: want a JSON array of operations: %w", args[0], err)
+		}
+		return w.submit(ctx, ops...)
+	}
+}
+
+func txShow(f *flags) func(context.Context, []string) error {
+	return func(_ context.Context, args []string) error {
+		if len(args) != 1 {
+			return usagef("want one transaction file")
+		}
+		t, body, err := readTxFile(args[0])
+		if err != nil {
+			return err
+		}
+		d := cityid.SigningDigest(t.Body)
+		id := (&cityid.Tx{Body: t.Body}).ID()
+		if f.format == "json" || f.format == "jsonl" {
+			return f.print(fields(struct {
+				ID     cityid.Digest `json:"id"`
+				Digest cityid.Digest `json:"digest"`
+				Body   *cityid.Body  `json:"body"`
+				Signed int           `json:"signed"`
+			}{id, d, body, len(t.Signatures)}))
+		}
+		out := fields(body, "transaction", id.String(), "to sign", d.String(), "chain", body.Chain, "until", body.Expires.String(), "memo", body.Memo)
+		for i := range body.Operations {
+			for _, line := range describe(&body.Operations[i]) {
+				out.rows = append(out.rows, []string{fmt.Sprintf("operation %d", i), line})
+			}
+		}
+		for _, k := range body.Signers {
+			state := "has not signed"
+			if _, ok := t.find(k); ok {
+				state = "has signed"
+			}
+			out.rows = append(out.rows, []string{"signer", k.String() + " " + state})
+		}
+		return f.print(out)
+	}
+}
+
+func txSign(f *flags) func(context.Context, []string) error {
+	var s secrets
+	s.flags(f)
+	var names list
+	f.Var(&names, "key", "sign with this key (`name` or file)")
+	return func(_ context.Context, args []string) error {
+		if len(args) != 1 || len(names) == 0 {
+			return usagef("want one transaction file and --key NAME")
+		}
+		t, body, err := readTxFile(args[0])
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			signer, err := f.signer(name, &s)
+			if err != nil {
+				return err
+			}
+			if !slices.Contains(body.Signers, signer.Key) {
+				return exitError{exitNotPermitted, fmt.Errorf("key %s is not among the signers of this transaction", name)}
+			}
+			if err := t.sign(signer); err != nil {
+				return err
+			}
+		}
+		out := f.out
+		if out == "" {
+			out = args[0]
+		}
+		if err := writeFile(out, t.encode(), 0o644); err != nil {
+			return err
+		}
+		f.talk("%s is signed by %d of %d", out, len(t.Signatures), len(body.Signers))
+		return nil
+	}
+}
+
+func txCombine(f *flags) func(context.Context, []string) error {
+	return func(_ context.Context, args []string) error {
+		if len(args) < 2 {
+			return usagef("want two or more copies of one transaction file")
+		}
+		all, body, err := readTxFile(args[0])
+		if err != nil {
+			return err
+		}
+		for _, path := range args[1:] {
+			t, _, err := readTxFile(path)
+			if err != nil {
+				return err
+			}
+			if string(t.Body) != string(all.Body) {
+				return exitError{exitConflict, fmt.Errorf("%s and %s are different transactions", args[0], path)}
+			}
+			for _, s := range t.Signatures {
+				all.add(s)
+			}
+		}
+		f.talk("signed by %d of %d", len(all.Signatures), len(body.Signers))
+		return f.write(all.encode())
+	}
+}
+
+func txSubmit(f *flags) func(context.Context, []string) error {
+	return func(ctx context.Context, args []string) error {
+		if len(args) != 1 {
+			return usagef("want one transaction file")
+		}
+		t, body, err := readTxFile(args[0])
+		if err != nil {
+			return err
+		}
+		tx, err := t.assemble(body)
+		if err != nil {
+			return err
+		}
+		c, err := f.connect()
+		if err != nil {
+			return err
+		}
+		r, err := submitTx(ctx, c, tx)
+		if err != nil {
+			return err
+		}
+		return f.print(receiptTable(r))
+	}
+}
