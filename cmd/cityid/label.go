@@ -17,6 +17,7 @@ import (
 	"cityid/internal/bulk"
 	"cityid/keys"
 	"cityid/label"
+	"cityid/verify"
 )
 
 func labelCommand() *command {
@@ -39,8 +40,12 @@ func labelCommand() *command {
 			},
 			{
 				name: "scan", args: "IMAGE", short: "read a label from a photo, and check its certificate",
-				examples: []string{"cityid label scan photo.jpg", "cityid label scan certificate.png --node https://id.example.cn"},
-				setup:    labelScan,
+				examples: []string{
+					"cityid label scan photo.jpg",
+					"cityid label scan certificate.png --node https://id.example.cn --trust trust.json",
+					"cityid label scan certificate.png --bundle department.cityid --trust trust.json",
+				},
+				setup: labelScan,
 			},
 		},
 	}
@@ -343,7 +348,8 @@ type scanView struct {
 }
 
 func labelScan(f *flags) func(context.Context, []string) error {
-	offline := f.Bool("offline", false, "do not ask a node for the keys of a certificate")
+	k := &keySource{}
+	k.setup(f)
 	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 {
 			return usagef("want one image, or - for standard input")
@@ -372,8 +378,8 @@ func labelScan(f *flags) func(context.Context, []string) error {
 		if !p.Public.IsZero() {
 			v.Host = p.Public.Host()
 		}
-		if p.Kind == label.KindCertificate && !*offline {
-			return scanCertificate(ctx, f, p.Certificate, v)
+		if p.Kind == label.KindCertificate {
+			return scanCertificate(ctx, k, p.Certificate, v)
 		}
 		return f.print(scanTable(v))
 	}
@@ -385,16 +391,16 @@ func scanTable(v scanView) *table {
 }
 
 // scanCertificate checks a certificate against the assert keys on the code's
-// own line of ancestors, as the node names them.
-func scanCertificate(ctx context.Context, f *flags, c label.Certificate, v scanView) error {
-	candidates, err := assertKeys(ctx, f, c.Code)
+// own line of ancestors.
+func scanCertificate(ctx context.Context, k *keySource, c label.Certificate, v scanView) error {
+	candidates, err := k.assertKeys(ctx, c.Code)
 	if err != nil {
 		return err
 	}
 	found := label.Check(c, candidates, cityid.TimeOf(time.Now()))
 	v.Certificate, v.Holder = found.Verdict.String(), found.Holder
 	v.Issued, v.Expires = c.Issued.String(), c.Expires.String()
-	if err := f.print(scanTable(v)); err != nil {
+	if err := k.flags.print(scanTable(v)); err != nil {
 		return err
 	}
 	switch {
@@ -406,30 +412,109 @@ func scanCertificate(ctx context.Context, f *flags, c label.Certificate, v scanV
 	return exitError{exitInvalid, fmt.Errorf("the certificate does not hold: %s", found.Verdict)}
 }
 
-func assertKeys(ctx context.Context, f *flags, code cityid.Code) ([]label.Candidate, error) {
-	node, err := f.connect()
+// keySource finds the assert keys that may have signed a certificate: in
+// bundles on disk, or by asking a node; proven wherever a trust root is pinned.
+type keySource struct {
+	flags   *flags
+	trust   trustFlag
+	bundles list
+	offline bool
+}
+
+func (k *keySource) setup(f *flags) {
+	k.flags = f
+	k.trust.setup(f)
+	f.Var(&k.bundles, "bundle", "take the keys from this verified bundle (`file`) and ask no node; several times")
+	f.BoolVar(&k.offline, "offline", false, "ask no node")
+}
+
+// assertKeys returns the assert keys of code and its ancestors.
+func (k *keySource) assertKeys(ctx context.Context, code cityid.Code) ([]label.Candidate, error) {
+	trust, err := k.trust.load()
 	if err != nil {
 		return nil, err
 	}
+	if k.offline || len(k.bundles) > 0 {
+		return k.fromBundles(trust)
+	}
+	node, err := k.flags.connect()
+	if err != nil {
+		return nil, err
+	}
+	if trust == nil {
+		k.flags.talk("warning: no trust root is pinned, so the keys are only the node's word; cityid trust pin pins one")
+	}
 	var out []label.Candidate
 	for c := code; !c.IsZero(); c = c.Parent() {
-		a, err := node.Record(ctx, c)
+		r, err := k.record(ctx, node, trust, c)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, candidatesOf(r)...)
+	}
+	return out, nil
+}
+
+// record returns the record of code, proven if trust is not nil; nil if there
+// is none, or none that this zone could tell of.
+func (k *keySource) record(ctx context.Context, node *client.Client, trust *verify.TrustFile, code cityid.Code) (*cityid.Record, error) {
+	if trust == nil {
+		a, err := node.Record(ctx, code)
 		if cityid.CodeOf(err) == cityid.ErrNotFound {
-			continue
+			return nil, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		if a.Record.Policy == nil || a.Record.Status == cityid.StatusRetired {
-			continue
+		return &a.Record, nil
+	}
+	r, err := k.trust.check(ctx, node, trust, code)
+	if err != nil {
+		return nil, err
+	}
+	if r.Reason == verify.ReasonZone {
+		return nil, nil
+	}
+	return r.Record, verdictError(r)
+}
+
+// fromBundles takes keys from bundles of records, each of which must be valid.
+func (k *keySource) fromBundles(trust *verify.TrustFile) ([]label.Candidate, error) {
+	if len(k.bundles) > 0 && trust == nil {
+		_, err := k.trust.required()
+		return nil, err
+	}
+	var out []label.Candidate
+	for _, path := range k.bundles {
+		b, err := readBounded(path, verify.MaxBundle)
+		if err != nil {
+			return nil, err
 		}
-		for _, m := range a.Record.Policy.Members {
-			for _, k := range m.Keys {
-				if k.Roles&cityid.RoleAssert != 0 && k.Public.Algorithm() == keys.Ed25519.String() {
-					out = append(out, label.Candidate{Holder: c, Key: k.Public, NotBefore: k.From, NotAfter: k.Until, CompromisedSince: k.Compromised})
-				}
+		base := trust.Latest()
+		if d, err := verify.Decode(b); err == nil {
+			base = trust.For(d)
+		}
+		r := verify.CheckEncoded(base, b, verify.Options{Now: time.Now(), Kind: cityid.AnswerRecord})
+		if err := verdictError(r); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		out = append(out, candidatesOf(r.Record)...)
+	}
+	return out, nil
+}
+
+// candidatesOf lists the Ed25519 assert keys in a record's own policy.
+func candidatesOf(r *cityid.Record) []label.Candidate {
+	if r == nil || r.Policy == nil || r.Status == cityid.StatusRetired {
+		return nil
+	}
+	var out []label.Candidate
+	for _, m := range r.Policy.Members {
+		for _, k := range m.Keys {
+			if k.Roles&cityid.RoleAssert != 0 && k.Public.Algorithm() == keys.Ed25519.String() {
+				out = append(out, label.Candidate{Holder: r.Code, Key: k.Public, NotBefore: k.From, NotAfter: k.Until, CompromisedSince: k.Compromised})
 			}
 		}
 	}
-	return out, nil
+	return out
 }

@@ -155,14 +155,22 @@ func verdictError(r verify.Result) error {
 func bundleCommand() *command {
 	return &command{
 		name: "bundle", short: "fetch answers with all their proofs, to be checked without a network",
-		sub: []*command{{
-			name: "get", args: "CODE", short: "fetch the bundle for a code: its record, or that there is none; or a complete list",
-			examples: []string{
-				"cityid bundle get MA.156.1301.01 -o b.cityid",
-				"cityid bundle get MA.156.1301 --kind children -o departments.cityid",
+		sub: []*command{
+			{
+				name: "get", args: "CODE", short: "fetch the bundle for a code: its record, or that there is none; or a complete list",
+				examples: []string{
+					"cityid bundle get MA.156.1301.01 -o b.cityid",
+					"cityid bundle get MA.156.1301 --kind children -o departments.cityid",
+				},
+				setup: bundleGet,
 			},
-			setup: bundleGet,
-		}},
+			{
+				name: "archive", args: "FILE", short: "connect an old bundle to today's signatures, so that it can be checked for years to come",
+				long:     "A bundle rests on the validators of its day. This proves, through the log of all blocks, that its\nblock belongs to the chain as it is signed now. Any node can help, at any time, and again later;\nwhat the bundle says stays as it is. It is checked against your trust root before it is written.",
+				examples: []string{"cityid bundle archive b.cityid --trust trust.json -o archive.cityid"},
+				setup:    bundleArchive,
+			},
+		},
 	}
 }
 
@@ -171,7 +179,6 @@ func bundleGet(f *flags) func(context.Context, []string) error {
 	t.setup(f)
 	kind := f.String("kind", "record", "record, children, descendants or history")
 	height := f.Uint64("height", 0, "answer from the state after this block, while the node still has it")
-	archive := f.Bool("archive", false, "prove it through the log of blocks, so that later trust roots can check it too")
 	return func(ctx context.Context, args []string) error {
 		code, err := codeArg(args)
 		if err != nil {
@@ -190,20 +197,89 @@ func bundleGet(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		q := question(trust, code, k)
-		q.At, q.Log = *height, *archive
+		q.At, q.Log = *height, *height != 0 // the validators may have changed since
 		b, err := c.Bundle(ctx, q)
 		if err != nil {
 			return err
 		}
-		if f.out == "" && f.term.isTerminal() {
-			return hint(usagef("a bundle is binary"), "name a file with -o FILE.cityid, or -o - to write it to a pipe")
-		}
-		if err := f.write(b); err != nil {
+		if err := f.writeBundle(b); err != nil {
 			return err
 		}
 		f.talk("%d octets; cityid verify checks them", len(b))
 		return nil
 	}
+}
+
+// writeBundle writes an encoded bundle, but not onto a person's screen.
+func (f *flags) writeBundle(b []byte) error {
+	if f.out == "" && f.term.isTerminal() {
+		return hint(usagef("a bundle is binary"), "name a file with -o FILE.cityid, or -o - to write it to a pipe")
+	}
+	return f.write(b)
+}
+
+func bundleArchive(f *flags) func(context.Context, []string) error {
+	var t trustFlag
+	t.setup(f)
+	return func(ctx context.Context, args []string) error {
+		if len(args) != 1 {
+			return usagef("want one bundle file, or - for standard input")
+		}
+		trust, err := t.required()
+		if err != nil {
+			return err
+		}
+		data, err := readBounded(args[0], verify.MaxBundle)
+		if err != nil {
+			return err
+		}
+		old, err := verify.Decode(data)
+		if err != nil {
+			return notReadable(args[0], err)
+		}
+		header, err := old.Answering()
+		if err != nil {
+			return notReadable(args[0], err)
+		}
+		c, err := f.connect()
+		if err != nil {
+			return err
+		}
+		data, err = c.Link(ctx, uint64(header.Height), trust.Latest().Statement.Version)
+		if err != nil {
+			return fmt.Errorf("link to the bundle's block %d: %w", header.Height, err)
+		}
+		link, err := verify.DecodeLink(data)
+		if err != nil {
+			return notReadable("the node's link", err)
+		}
+		b, err := verify.Archive(old, link)
+		if err != nil {
+			return hint(exitError{exitInvalid, fmt.Errorf("the node's link does not fit: %w", err)}, "the bundle is of another chain than the node's, or one of them is wrong: cityid verify tells about the bundle")
+		}
+		r := verify.Check(trust.Latest(), b, verify.Options{Now: time.Now(), At: header.Time, Code: old.Code, Kind: old.Kind})
+		if r.Verdict != verify.Valid {
+			return verdictError(r)
+		}
+		if data, err = b.Encode(); err != nil {
+			return err
+		}
+		if err := f.writeBundle(data); err != nil {
+			return err
+		}
+		f.talk("%s: %s", r.Verdict, r.Message)
+		f.talk("%d octets; cityid verify --at %s checks them", len(data), header.Time.UTC().Format(time.RFC3339))
+		return nil
+	}
+}
+
+// notReadable says that what should be a bundle or link is none, or is of a
+// later version.
+func notReadable(what string, err error) error {
+	if errors.Is(err, verify.ErrUnsupported) {
+		return hint(exitError{exitUndecided, fmt.Errorf("%s: %w", what, err)}, "a later version of cityid can read it")
+	}
+	return exitError{exitInvalid, fmt.Errorf("%s: %w", what, err)}
 }
 
 func verifyCommand() *command {

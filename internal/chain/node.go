@@ -87,7 +87,7 @@ func Open(cfg Config) (n *Node, err error) {
 	// The state's lock stands for the whole home folder.
 	st, err := store.Open(filepath.Join(cfg.Home, stateDir), store.Options{ChainID: g.Chain, Logger: cfg.Logger})
 	if err != nil {
-		return n, fmt.Errorf("open %s: %w", filepath.Join(cfg.Home, stateDir), err)
+		return n, err
 	}
 	app, err := newApplication(st, g, cfg.Logger, time.Now)
 	if err != nil {

@@ -257,11 +257,20 @@ func (w *work) leaveContest(p *cityid.Proposal) {
 	w.set(cityid.CountersKey, &c)
 }
 
-// closeContest closes all other applications for a code that is now allocated.
-func (w *work) closeContest(code cityid.Code) error {
+// closeContests closes all other applications for codes that are now allocated.
+func (w *work) closeContests(items []cityid.Allocation) error {
 	if w.counters().Applications == 0 {
-		return nil
+		return nil // as a rule in bulk, which must not look for each code
 	}
+	for i := range items {
+		if err := w.closeContest(items[i].Code); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *work) closeContest(code cityid.Code) error {
 	for _, n := range w.contest(code) {
 		p, err := w.proposal(n)
 		if err != nil {

@@ -38,12 +38,7 @@ func (w *work) carryOut(op *cityid.Operation, how wayKind, actor cityid.KeySet, 
 		if err := w.allocate(op.Allocate); err != nil {
 			return err
 		}
-		for i := range op.Allocate.Items {
-			if err := w.closeContest(op.Allocate.Items[i].Code); err != nil {
-				return err
-			}
-		}
-		return nil
+		return w.closeContests(op.Allocate.Items)
 	case op.Amend != nil:
 		return w.amend(op.Amend)
 	case op.SetStatus != nil:

@@ -76,8 +76,8 @@ type Executor struct {
 }
 
 // maxRecorded bounds the transactions of a block that are recorded: the ids of
-// a block are one value of the state.
-const maxRecorded = 100_000
+// a block, 34 octets each, are one value of the state, which holds 1 MiB.
+const maxRecorded = 30_000
 
 // maxKnown bounds, roughly, the decoded records an executor keeps.
 const maxKnown = 10_000

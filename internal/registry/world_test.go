@@ -239,7 +239,7 @@ func standardRule() cityid.Rule {
 			{Kind: cityid.KindCounty, Parents: []cityid.Kind{cityid.KindCity}, Patterns: []string{"######"}, Languages: []string{"zh"}, Quota: 3},
 			{Kind: cityid.KindDepartment, Parents: holders, Patterns: []string{"##"}, Sequence: true, Languages: []string{"zh"}},
 			{Kind: cityid.KindOrganisation, Parents: []cityid.Kind{cityid.KindAuthority}, Patterns: []string{"1###", "9###"}},
-			{Kind: cityid.KindClass, Parents: append(holders, cityid.KindClass)},
+			{Kind: cityid.KindClass, Parents: append(slices.Clone(holders), cityid.KindAuthority, cityid.KindClass)},
 			{Kind: cityid.KindObject, Parents: []cityid.Kind{cityid.KindClass, cityid.KindObject}},
 			{Kind: cityid.KindDataset, Parents: []cityid.Kind{cityid.KindClass}},
 			{Kind: cityid.KindSource, Parents: []cityid.Kind{cityid.KindClass}},

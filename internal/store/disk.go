@@ -30,10 +30,21 @@ func classify(err error) error {
 	case errors.Is(err, syscall.EROFS), errors.Is(err, iofs.ErrPermission):
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	case pebble.IsCorruptionError(err):
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return fmt.Errorf("%w: %w", ErrCorrupt, firstLine{err})
 	}
 	return fmt.Errorf("%w: %w", ErrDisk, err)
 }
+
+// firstLine is an error of Pebble without the line it appends to name a wrapper
+// of its own.
+type firstLine struct{ error }
+
+func (e firstLine) Error() string {
+	what, _, _ := strings.Cut(e.error.Error(), "\n")
+	return what
+}
+
+func (e firstLine) Unwrap() error { return e.error }
 
 // classifyLock does the same for an error from taking the folder's lock.
 func classifyLock(err error) error {
@@ -140,7 +151,11 @@ func (s *Store) closeDB() error {
 	if s.fuse.hasTripped() {
 		return s.fuse.err()
 	}
-	err := s.fuse.wait(s.db.Close)
+	db := s.db
+	err := s.fuse.wait(func() error {
+		s.closing.Wait()
+		return db.Close()
+	})
 	if s.fuse.hasTripped() {
 		return s.fuse.err()
 	}

@@ -142,6 +142,9 @@ type Store struct {
 	// commit is held while a batch is written, before mu.
 	commit sync.Mutex
 
+	// closing counts the Pebble snapshots that are being closed.
+	closing sync.WaitGroup
+
 	mu       sync.Mutex // guards what follows
 	closed   bool
 	height   uint64
@@ -244,10 +247,8 @@ func (s *Store) Close() error {
 	if s.db == nil {
 		return nil
 	}
-	if !s.fuse.hasTripped() {
-		for _, v := range s.versions {
-			s.release(v)
-		}
+	for _, v := range s.versions {
+		s.release(v)
 	}
 	err := s.closeDB()
 	s.db = nil
@@ -287,9 +288,12 @@ func (s *Store) hold(v *version, height uint64) (*View, error) {
 // release gives up one reference to a version; mu is held.
 func (s *Store) release(v *version) {
 	v.refs--
-	if v.refs == 0 {
-		v.snap.Close() // its only error is that it was closed before
+	if v.refs > 0 || s.fuse.hasTripped() {
+		return
 	}
+	// Closing may wait for a compaction; nobody has to wait for that. Its only
+	// error is that it was closed before.
+	s.closing.Go(func() { _ = v.snap.Close() })
 }
 
 // publish makes a committed version, nil if the state is as before, the latest.
