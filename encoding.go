@@ -244,13 +244,9 @@ func (k PublicKey) String() string {
 // MarshalText returns the text form.
 func (k PublicKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// UnmarshalText parses the text form; empty text is no key. It checks the
-// algorithm's name, not the key's bytes.
+// UnmarshalText parses the text form. It checks the algorithm's name, not the
+// key's bytes.
 func (k *PublicKey) UnmarshalText(text []byte) error {
-	if len(text) == 0 {
-		*k = ""
-		return nil
-	}
 	name, enc, ok := strings.Cut(string(text), ":")
 	for i, a := range algorithms {
 		if !ok || a == "" || a != name {

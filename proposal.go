@@ -67,7 +67,7 @@ type Proposal struct {
 	Approvals   []Vote        `cbor:"14,keyasint,omitempty" json:"approvals,omitempty"`
 	Rejections  []Vote        `cbor:"15,keyasint,omitempty" json:"rejections,omitempty"`
 	Note        string        `cbor:"16,keyasint,omitempty" json:"note,omitempty"` // of the proposer, or of the last return
-	Intake      Digest        `cbor:"17,keyasint,omitzero" json:"-"`               // of an application: which member\'s limit it counts against
+	Intake      Digest        `cbor:"17,keyasint,omitzero" json:"-"`               // of an application: which member's limit it counts against
 }
 
 // Application reports whether the proposal is an application for a code.
