@@ -187,10 +187,11 @@ func txVector(t *testing.T) []line {
 func possessionVector(t *testing.T) []line {
 	k, raw := exampleKey(t, 1)
 	code := cityid.MustParse("MA.156.1301")
-	list := cityid.MustMarshal([]any{"cityid-example", code, raw})
-	d := cityid.PossessionDigest("cityid-example", code, raw)
+	policy := &cityid.Policy{Threshold: 1, Members: []cityid.Member{{Keys: []cityid.Key{{Public: raw, Roles: cityid.RoleControl}}}}}
+	list := cityid.MustMarshal([]any{"cityid-example", code, policy.Hash(), raw})
+	d := cityid.PossessionDigest("cityid-example", code, policy, raw)
 	same(t, "possession", sha([]byte("cityid/possession/1"), list), d[:])
-	return []line{hexLine("list", list), {"to sign", d.String()}, hexLine("signature", must(k.Sign(d[:]))(t))}
+	return []line{hexLine("policy", cityid.MustMarshal(policy)), hexLine("list", list), {"to sign", d.String()}, hexLine("signature", must(k.Sign(d[:]))(t))}
 }
 
 func proposalVector(t *testing.T) []line {
@@ -412,7 +413,7 @@ func checkApplicationFile(t *testing.T, data []byte) {
 	salt := f.Evidence[0].Salt
 	same(t, "evidence", sha([]byte("cityid/evidence/1"), salt[:], []byte("the letter")), f.Apply.Evidence[0][:])
 	p := f.Apply.Possessions[0]
-	d := cityid.PossessionDigest(f.Chain, f.Apply.Allocation.Code, p.Key)
+	d := cityid.PossessionDigest(f.Chain, f.Apply.Allocation.Code, f.Apply.Allocation.Policy, p.Key)
 	if err := keys.Verify([]byte(p.Key), d[:], p.Signature); err != nil {
 		t.Error(err)
 	}

@@ -310,7 +310,8 @@ type Possession struct {
 }
 
 // PossessionDigest is what a key signs to stand in the first policy of a code:
-// SHA-256("cityid/possession/1" || CBOR [chain id, code, key]).
-func PossessionDigest(chain string, code Code, key PublicKey) Digest {
-	return hashOf(append([]byte("cityid/possession/1"), MustMarshal([]any{chain, code, key})...))
+// SHA-256("cityid/possession/1" || CBOR [chain id, code, hash of the policy, key]).
+// It names the policy so that nobody can take the proof into another one.
+func PossessionDigest(chain string, code Code, policy *Policy, key PublicKey) Digest {
+	return hashOf(append([]byte("cityid/possession/1"), MustMarshal([]any{chain, code, policy.Hash(), key})...))
 }

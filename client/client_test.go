@@ -97,7 +97,10 @@ func TestRequests(t *testing.T) {
 		{"GET /prefix/v1/bundles/MA.156.1301?at=4&base=3&from=2&kind=children&log=true", func(ctx context.Context) {
 			c.Bundle(ctx, cityid.BundleQuery{Code: code, Kind: cityid.AnswerChildren, From: 2, Base: 3, At: 4, Log: true})
 		}},
+		{"GET /prefix/v1/links/12?from=2", func(ctx context.Context) { c.Link(ctx, 12, 2) }},
+		{"GET /prefix/v1/links/12", func(ctx context.Context) { c.Link(ctx, 12, 0) }},
 		{"GET /prefix/v1/trust", func(ctx context.Context) { c.Trust(ctx) }},
+		{"GET /prefix/v1/trust/next", func(ctx context.Context) { c.NextTrust(ctx) }},
 		{"GET /prefix/v1/status", func(ctx context.Context) { c.Status(ctx) }},
 	}
 	for _, tt := range tests {

@@ -206,6 +206,21 @@ func (c *Client) Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, erro
 	return a.body, nil
 }
 
+// Link returns an encoded link of package verify: the proof that the header of a
+// height is in the block log of a recent one, for an asker who holds version from
+// of the trust root (0: carry none). [verify.Archive] puts it into a bundle under
+// that header. The error is not-found while the block log does not hold the
+// height, as it may not for the newest ones.
+func (c *Client) Link(ctx context.Context, height uint64, from uint32) ([]byte, error) {
+	v := url.Values{}
+	setNumber(v, "from", uint64(from))
+	a, err := c.call(ctx, http.MethodGet, "/v1/links/"+strconv.FormatUint(height, 10), v, "", nil, verify.LinkMediaType)
+	if err != nil {
+		return nil, err
+	}
+	return a.body, nil
+}
+
 // Resolve fetches a code's record with its proof, or the proof that the code is
 // not allocated, and judges it by a version of the trust root at the time now.
 // Look at the result's verdict first: the error only tells that there is nothing
@@ -231,6 +246,16 @@ func (c *Client) Trust(ctx context.Context) ([]cityid.Trust, error) {
 		return nil, err
 	}
 	return a.Versions, nil
+}
+
+// NextTrust returns the statement of the trust root's next version as the node
+// drafts it, for the apex quorum to check and sign.
+func (c *Client) NextTrust(ctx context.Context) (*cityid.TrustStatement, error) {
+	var s cityid.TrustStatement
+	if err := c.get(ctx, "/v1/trust/next", nil, &s); err != nil {
+		return nil, err
+	}
+	return &s, nil
 }
 
 // Status returns how the node is.

@@ -68,12 +68,7 @@ func NewListing(w *Way, code cityid.Code, kind cityid.AnswerKind, proof merkle.R
 }
 
 func (w *Way) bundle(kind cityid.AnswerKind, code cityid.Code, proof interface{ MarshalBinary() ([]byte, error) }, values [][]byte) (*Bundle, error) {
-	b := &Bundle{Version: Version, Kind: kind, Code: code, Trust: TagOf(w.latest(), kind, code)}
-	prev := w.Trust
-	for i := range w.Versions {
-		b.Versions = append(b.Versions, minimalTrust(prev, &w.Versions[i]))
-		prev = &w.Versions[i]
-	}
+	b := &Bundle{Version: Version, Kind: kind, Code: code, Trust: TagOf(w.latest(), kind, code), Versions: w.carried()}
 	step, err := w.step()
 	if err != nil {
 		return nil, err
@@ -89,6 +84,17 @@ func (w *Way) bundle(kind cityid.AnswerKind, code cityid.Code, proof interface{ 
 		return nil, err
 	}
 	return b, nil
+}
+
+// carried returns the versions of the trust root as a bundle carries them.
+func (w *Way) carried() []cityid.Trust {
+	var out []cityid.Trust
+	prev := w.Trust
+	for i := range w.Versions {
+		out = append(out, minimalTrust(prev, &w.Versions[i]))
+		prev = &w.Versions[i]
+	}
+	return out
 }
 
 func (w *Way) step() (*Step, error) {

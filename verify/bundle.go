@@ -114,13 +114,8 @@ func (b *Bundle) check() error {
 	if len(b.Steps) != 1 || len(b.Steps[0].Transitions) > MaxTransitions {
 		return fmt.Errorf("bundle: want a step, and at most %d transitions in it", MaxTransitions)
 	}
-	if len(b.Versions) > MaxVersions {
-		return fmt.Errorf("bundle: %d versions of the trust root: at most %d", len(b.Versions), MaxVersions)
-	}
-	for i := range b.Versions {
-		if n := len(b.Versions[i].Signatures); n > MaxSignatures {
-			return fmt.Errorf("bundle: %d signatures on a version of the trust root: at most %d", n, MaxSignatures)
-		}
+	if err := checkCarried(b.Versions); err != nil {
+		return fmt.Errorf("bundle: %w", err)
 	}
 	if b.Kind == cityid.AnswerRecord && len(b.Values) > 1 {
 		return fmt.Errorf("bundle: %d records in answer to a question for one", len(b.Values))
@@ -128,6 +123,19 @@ func (b *Bundle) check() error {
 	for _, v := range b.Values {
 		if len(v) > cityid.MaxRecord {
 			return fmt.Errorf("bundle: record of %d octets: at most %d", len(v), cityid.MaxRecord)
+		}
+	}
+	return nil
+}
+
+// checkCarried keeps the versions of the trust root within their bounds.
+func checkCarried(versions []cityid.Trust) error {
+	if len(versions) > MaxVersions {
+		return fmt.Errorf("%d versions of the trust root: at most %d", len(versions), MaxVersions)
+	}
+	for i := range versions {
+		if n := len(versions[i].Signatures); n > MaxSignatures {
+			return fmt.Errorf("%d signatures on a version of the trust root: at most %d", n, MaxSignatures)
 		}
 	}
 	return nil

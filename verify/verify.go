@@ -85,6 +85,26 @@
 // answer stays verifiable for as long as someone adds to it a log link to a
 // recent head, and a header older than the trust root connects.
 //
+// # Links
+//
+// A link (media type [LinkMediaType]) is a bundle without an answer: it shows
+// that one header is in the block log of a recent head. [Archive] puts it in the
+// place of what connected an old bundle. Only the bundle's owner needs the
+// answer for that: whoever makes the link needs the header's height alone, and
+// keeps no old state. It can be done as often as one likes, each time with
+// a head that the trust root of the day proves.
+//
+// A link is one CBOR map, under the rules for bundles, of at most [MaxLink]
+// octets. Fields 3 to 6 are those of a bundle and of its step:
+//
+//	link:    1 version      1
+//	         2 trust        32 bytes: the hash of the trust root version from which the step leads on
+//	         3 versions     (left out if none; else trust is the last one's hash)
+//	         4 transitions  (left out if none)
+//	         5 head
+//	         6 log          its header is the one linked to
+//	         7 state        32 bytes: that header's app hash, which in a bundle follows from the answer
+//
 // # Verdicts
 //
 // A contradiction is [Invalid]. What is consistent but not connected to the
@@ -326,7 +346,11 @@ type Tag [8]byte
 
 // TagOf returns the tag of a bundle that answers what kind says for code.
 func TagOf(t *cityid.Trust, kind cityid.AnswerKind, code cityid.Code) Tag {
-	h := t.Statement.Hash()
+	return tagOf(t.Statement.Hash(), kind, code)
+}
+
+// tagOf is [TagOf] for the hash of the version's statement.
+func tagOf(h cityid.Digest, kind cityid.AnswerKind, code cityid.Code) Tag {
 	b := append([]byte("cityid/bundle/1"), h[:]...)
 	b = append(append(b, byte(kind)), code.String()...)
 	d := sha256.Sum256(b)

@@ -207,7 +207,7 @@ func (a *applicationFile) prove(signers []cityid.Signer) error {
 		if i < 0 {
 			return exitError{exitNotPermitted, fmt.Errorf("key %s stands in the policy but is not here to prove that it is held: name its file with --officer", fingerprint(k))}
 		}
-		d := cityid.PossessionDigest(a.Chain, a.Apply.Allocation.Code, k)
+		d := cityid.PossessionDigest(a.Chain, a.Apply.Allocation.Code, a.Apply.Allocation.Policy, k)
 		sig, err := signers[i].Sign(d[:])
 		if err != nil {
 			return err

@@ -282,7 +282,7 @@ func (d *demo) summary() string {
 			p("")
 			p("Kept in %s. Try, without a network:", name())
 			p("  %s verify %s --trust %s", me, name(demoBundleFile), name(demoTrustFile))
-			p("  %s label scan --offline %s", me, name(demoLabels, demoCertificatePNG))
+			p("  %s label scan %s --bundle %s --trust %s", me, name(demoLabels, demoCertificatePNG), name(demoBundleFile), name(demoTrustFile))
 			p("or start it again:")
 			p("  %s demo --data %s", me, name())
 		}

@@ -133,7 +133,7 @@ func TestDemo(t *testing.T) {
 	if code := run(t.Context(), []string{"verify", name(demoBundleFile), "--trust", name(demoTrustFile)}, quiet); code != exitDone {
 		t.Errorf("the kept bundle: exit code %d\n%s%s", code, &stdout, &stderr)
 	}
-	if code := run(t.Context(), []string{"label", "scan", "--offline", name(demoLabels, demoCertificatePNG)}, quiet); code != exitDone {
+	if code := run(t.Context(), []string{"label", "scan", name(demoLabels, demoCertificatePNG), "--bundle", name(demoBundleFile), "--trust", name(demoTrustFile)}, quiet); code != exitDone {
 		t.Errorf("the kept certificate: exit code %d\n%s", code, &stderr)
 	}
 }

@@ -385,7 +385,7 @@ func resultTable(r *verify.Result) *table {
 func trustCommand() *command {
 	return &command{
 		name: "trust", short: "the one thing you have to take on trust: pin it, look at it, keep it up to date",
-		sub: []*command{
+		sub: append([]*command{
 			{name: "show", short: "show the pinned trust root and its hash", setup: trustShow},
 			{
 				name: "pin", short: "fetch a network's trust root and pin it",
@@ -394,7 +394,7 @@ func trustCommand() *command {
 				setup:    trustPin,
 			},
 			{name: "update", short: "follow the trust root to its latest version, checking every signature on the way", setup: trustUpdate},
-		},
+		}, trustNextCommands()...),
 	}
 }
 

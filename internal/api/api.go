@@ -15,8 +15,10 @@
 //	POST /v1/transactions             Receipt; ?wait=false
 //	GET  /v1/transactions/{id}        Receipt
 //	GET  /v1/bundles/{code}           a bundle; ?kind=record|children|descendants|history &from= &base= &at= &log=true
+//	GET  /v1/links/{height}           a link to the header of a height, for archiving a bundle; ?from=
 //	GET  /v1/trust                    {"versions": [Trust, ...]}, the first version first
 //	GET  /v1/trust/{version}          Trust
+//	GET  /v1/trust/next               TrustStatement, for the quorum to sign as the next version
 //	GET  /v1/settings                 Settings
 //	GET  /v1/status                   NodeStatus
 //	GET  /v1/openapi.json             the same, as an OpenAPI 3.1 document
@@ -105,11 +107,14 @@ type Transactions interface {
 	Transaction(ctx context.Context, id cityid.Digest) (*cityid.Receipt, error)
 }
 
-// Proofs makes bundles and holds the versions of the trust root, the first
-// version first.
+// Proofs makes bundles, makes links to headers in the block log for an asker who
+// holds a version of the trust root, and holds the versions of the trust root,
+// the first version first.
 type Proofs interface {
 	Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error)
+	Link(ctx context.Context, height uint64, from uint32) ([]byte, error)
 	Trust(ctx context.Context) ([]cityid.Trust, error)
+	NextTrust(ctx context.Context) (*cityid.TrustStatement, error)
 }
 
 // Node tells how the node is and what rules it keeps.
@@ -180,7 +185,9 @@ func (h *handler) routes(writes *web.Limiter) []route {
 		{"/v1/transactions", web.Methods{http.MethodPost: writes.Limit(h.submit)}},
 		{"/v1/transactions/{id}", get(jsonEndpoint(h.transaction))},
 		{"/v1/bundles/{code...}", get(h.bundle)},
+		{"/v1/links/{height}", get(h.link)},
 		{"/v1/trust", get(jsonEndpoint(h.trust))},
+		{"/v1/trust/next", get(jsonEndpoint(h.nextTrust))},
 		{"/v1/trust/{version}", get(jsonEndpoint(h.trustVersion))},
 		{"/v1/settings", get(jsonEndpoint(h.settings))},
 		{"/v1/status", get(jsonEndpoint(h.status))},

@@ -129,10 +129,22 @@ var reads = []struct {
 	{"/v1/bundles/MA.156?from=4294967296", 400, "malformed"},
 	{"/v1/bundles/MA.156?log=1", 400, "malformed"},
 
+	{"/v1/links/12", 200, "link to 12"},
+	{"/v1/links/12?from=3", 200, "link to 12"},
+	{"/v1/links/18446744073709551615", 200, "link to 18446744073709551615"},
+	{"/v1/links/18446744073709551616", 400, "malformed"},
+	{"/v1/links/012", 400, "malformed"},
+	{"/v1/links/latest", 400, "malformed"},
+	{"/v1/links/12?from=4294967296", 400, "malformed"},
+	{"/v1/links/12?at=3", 400, "malformed"},
+	{"/v1/links/", 404, "not-found"}, {"/v1/links", 404, "not-found"},
+
 	{"/v1/trust", 200, `{"versions":[{"statement":{"version":1`},
 	{"/v1/trust/2", 200, `{"statement":{"version":2`},
 	{"/v1/trust/3", 404, "not-found"},
 	{"/v1/trust/latest", 400, "malformed"},
+	{"/v1/trust/next", 200, `{"version":3`},
+	{"/v1/trust/next?version=3", 400, "malformed"},
 	{"/v1/settings", 200, `"tx_lifetime":3600`},
 	{"/v1/status", 200, `"chain":"test-1"`},
 	{"/v1/status?x", 400, "malformed"},
@@ -206,6 +218,16 @@ func TestQueriesReachTheSource(t *testing.T) {
 	if got := w.Header().Get("Content-Type"); got != verify.MediaType {
 		t.Errorf("Content-Type %s", got)
 	}
+	w = call(h, "GET", "/v1/links/12?from=3", "")
+	if s.link != [2]uint64{12, 3} {
+		t.Errorf("asked for a link to %v", s.link)
+	}
+	if got := w.Header().Get("Content-Disposition"); got != `attachment; filename="12.link"` {
+		t.Errorf("Content-Disposition %s", got)
+	}
+	if got := w.Header().Get("Content-Type"); got != verify.LinkMediaType {
+		t.Errorf("Content-Type %s", got)
+	}
 }
 
 func TestNegotiation(t *testing.T) {
@@ -216,6 +238,7 @@ func TestNegotiation(t *testing.T) {
 	}{
 		{"/v1/status", "application/json", 200}, {"/v1/status", "text/html", 406}, {"/v1/status", "junk", 400},
 		{"/v1/bundles/MA.156", "application/json", 406}, {"/v1/bundles/MA.156", "application/*", 200},
+		{"/v1/links/1", "application/vnd.cityid.bundle+cbor", 406}, {"/v1/links/1", "application/*", 200},
 		{"/v1/openapi.json", "text/html", 406}, {"/v1/transactions", "*/*", 405},
 	}
 	for _, tt := range tests {

@@ -86,6 +86,7 @@ func TestClientAnswersLikeTheSource(t *testing.T) {
 	same(t, "settings", func() (*cityid.Settings, error) { return s.Settings(ctx) }, func() (*cityid.Settings, error) { return c.Settings(ctx) })
 	same(t, "status", func() (*cityid.NodeStatus, error) { return s.Status(ctx) }, func() (*cityid.NodeStatus, error) { return c.Status(ctx) })
 	same(t, "trust", func() ([]cityid.Trust, error) { return s.Trust(ctx) }, func() ([]cityid.Trust, error) { return c.Trust(ctx) })
+	same(t, "next trust", func() (*cityid.TrustStatement, error) { return s.NextTrust(ctx) }, func() (*cityid.TrustStatement, error) { return c.NextTrust(ctx) })
 	q := cityid.BundleQuery{Code: lamp, Kind: cityid.AnswerDescendants, From: 1, Base: 2, At: 3, Log: true}
 	same(t, "bundle", func() ([]byte, error) { return s.Bundle(ctx, q) }, func() ([]byte, error) { return c.Bundle(ctx, q) })
 	if s.bundle != q {
@@ -93,6 +94,11 @@ func TestClientAnswersLikeTheSource(t *testing.T) {
 	}
 	if _, err := c.Bundle(ctx, cityid.BundleQuery{Code: lamp}); err != nil || s.bundle.Kind != cityid.AnswerRecord {
 		t.Errorf("default bundle: %+v, %v", s.bundle, err)
+	}
+
+	same(t, "link", func() ([]byte, error) { return s.Link(ctx, 7, 2) }, func() ([]byte, error) { return c.Link(ctx, 7, 2) })
+	if s.link != [2]uint64{7, 2} {
+		t.Errorf("link asked for: %v", s.link)
 	}
 
 	tx, raw := newTx(t, "")
@@ -129,6 +135,8 @@ func TestClientReturnsEveryRefusal(t *testing.T) {
 			check("record", err)
 			_, err = c.Bundle(ctx, cityid.BundleQuery{Code: city})
 			check("bundle", err)
+			_, err = c.Link(ctx, 7, 0)
+			check("link", err)
 			_, err = c.Submit(ctx, raw, true)
 			check("submit", err)
 

@@ -126,6 +126,11 @@ func pathNumber(r *http.Request, name string) (uint64, error) {
 	if _, err := parseQuery(r); err != nil {
 		return 0, err
 	}
+	return parsePathNumber(r, name)
+}
+
+// parsePathNumber reads a number in the path.
+func parsePathNumber(r *http.Request, name string) (uint64, error) {
 	n, ok := parseNumber(r.PathValue(name))
 	if !ok {
 		return 0, cityid.Errorf(cityid.ErrMalformed, "%s %.40q: want a decimal number", name, r.PathValue(name))

@@ -197,6 +197,31 @@ func (h *handler) bundle(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+func (h *handler) link(w http.ResponseWriter, r *http.Request) error {
+	if _, err := web.Negotiate(r, verify.LinkMediaType); err != nil {
+		return err
+	}
+	p, err := parseQuery(r, "from")
+	if err != nil {
+		return err
+	}
+	height, err := parsePathNumber(r, "height")
+	if err != nil {
+		return err
+	}
+	from := uint32(p.number("from", 0, math.MaxUint32, 0))
+	if p.err != nil {
+		return p.err
+	}
+	body, err := h.source.Link(r.Context(), height, from)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", strconv.FormatUint(height, 10)+".link"))
+	web.WriteBytes(w, r, http.StatusOK, verify.LinkMediaType, body)
+	return nil
+}
+
 // trustVersions is the answer of /v1/trust.
 type trustVersions struct {
 	Versions []cityid.Trust `json:"versions"`
@@ -211,6 +236,13 @@ func (h *handler) trust(_ http.Header, r *http.Request) (any, error) {
 		return nil, err
 	}
 	return trustVersions{Versions: append([]cityid.Trust{}, list...)}, nil
+}
+
+func (h *handler) nextTrust(_ http.Header, r *http.Request) (any, error) {
+	if _, err := parseQuery(r); err != nil {
+		return nil, err
+	}
+	return h.source.NextTrust(r.Context())
 }
 
 func (h *handler) trustVersion(header http.Header, r *http.Request) (any, error) {

@@ -5,6 +5,7 @@ package api_test
 import (
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -37,6 +38,7 @@ type source struct {
 	children cityid.ChildrenQuery // as asked last
 	asked    cityid.ProposalQuery
 	bundle   cityid.BundleQuery
+	link     [2]uint64 // height and from
 	submit   func(ctx context.Context, raw []byte, wait bool) (*cityid.Receipt, error)
 }
 
@@ -190,8 +192,21 @@ func (s *source) Bundle(_ context.Context, q cityid.BundleQuery) ([]byte, error)
 	return []byte("bundle of " + q.Code.String()), s.fail
 }
 
+func (s *source) Link(_ context.Context, height uint64, from uint32) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.link = [2]uint64{height, uint64(from)}
+	return []byte("link to " + strconv.FormatUint(height, 10)), s.fail
+}
+
 func (s *source) Trust(context.Context) ([]cityid.Trust, error) {
 	return slices.Clone(s.trust), s.fail
+}
+
+func (s *source) NextTrust(context.Context) (*cityid.TrustStatement, error) {
+	next := s.trust[len(s.trust)-1].Statement
+	next.Version++
+	return &next, s.fail
 }
 
 func (s *source) Status(context.Context) (*cityid.NodeStatus, error) {

@@ -109,7 +109,7 @@ func (w *work) checkPossessions(a *cityid.Allocation, list []cityid.Possession) 
 		if p.Key != want[i] {
 			return cityid.Errorf(cityid.ErrPossession, "proofs of possession must be one for each signing key, in byte order: want %s", want[i])
 		}
-		d := cityid.PossessionDigest(w.block.Chain, a.Code, p.Key)
+		d := cityid.PossessionDigest(w.block.Chain, a.Code, a.Policy, p.Key)
 		if err := w.verify([]byte(p.Key), d[:], p.Signature); err != nil {
 			return cityid.Errorf(cityid.ErrPossession, "proof of possession by %s: %v", p.Key, err)
 		}

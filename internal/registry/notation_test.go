@@ -314,7 +314,7 @@ func (n *notation) application(list []string) (*cityid.Apply, error) {
 			if !k.Public.Signs() || name == o.value("without") {
 				continue
 			}
-			d := cityid.PossessionDigest(testChain, a.Code, k.Public)
+			d := cityid.PossessionDigest(testChain, a.Code, a.Policy, k.Public)
 			sig, err := n.ring.signer(n.tb, name).Sign(d[:])
 			if err != nil {
 				return nil, err

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cityid"
+	"cityid/keys"
+)
+
+// The next version of the trust root goes round the officers of the apex as a
+// file, like a transaction: drafted from what a node sees, signed by a quorum,
+// published by anybody.
+
+func trustNextCommands() []*command {
+	return []*command{
+		{
+			name: "draft", short: "draft the next version of the trust root, for the quorum to sign",
+			examples: []string{"cityid trust draft -o next.json"},
+			setup:    trustDraft,
+		},
+		{
+			name: "sign", args: "FILE", short: "sign a draft as an officer of the apex",
+			examples: []string{"cityid trust sign next.json --key officer"},
+			setup:    trustSign,
+		},
+		{
+			name: "publish", args: "FILE", short: "put a signed version of the trust root on the chain; anybody may",
+			examples: []string{"cityid trust publish next.json --key intake"},
+			setup:    trustPublish,
+		},
+	}
+}
+
+func readTrustDraft(path string) (*cityid.Trust, error) {
+	b, err := readBounded(path, 1<<20)
+	if err != nil {
+		return nil, err
+	}
+	var t cityid.Trust
+	if err := strictJSON(b, &t); err != nil {
+		return nil, fmt.Errorf("%s is not a draft of a trust root: %w", path, err)
+	}
+	if err := t.Statement.Check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	d := t.Statement.SigningDigest()
+	for _, s := range t.Signatures {
+		if err := keys.Verify([]byte(s.Key), d[:], s.Signature); err != nil {
+			return nil, exitError{exitNotPermitted, fmt.Errorf("%s: signature by %s: %w", path, s.Key, err)}
+		}
+	}
+	return &t, nil
+}
+
+func writeTrustDraft(path string, t *cityid.Trust) error {
+	b, err := json.MarshalIndent(t, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(path, append(b, '\n'), 0o644)
+}
+
+func trustDraft(f *flags) func(context.Context, []string) error {
+	return func(ctx context.Context, args []string) error {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		if f.out == "" {
+			return usagef("name a file for the draft with -o")
+		}
+		c, err := f.connect()
+		if err != nil {
+			return err
+		}
+		s, err := c.NextTrust(ctx)
+		if err != nil {
+			return err
+		}
+		t := &cityid.Trust{Statement: *s}
+		if err := writeTrustDraft(f.out, t); err != nil {
+			return err
+		}
+		f.talk("drafted version %d; each officer: cityid trust sign %s --key NAME", s.Version, f.out)
+		f.out = ""
+		return f.print(draftTable(t))
+	}
+}
+
+// draftTable says what a draft's signers answer for.
+func draftTable(t *cityid.Trust) *table {
+	s := &t.Statement
+	out := fields(t, "zone", s.Zone.String(), "version", fmt.Sprint(s.Version), "hash", s.Hash().String(), "chain", s.Chain,
+		"header", fmt.Sprintf("height %d, %s", s.Height, s.Header), "time", s.Time.String(), "follows", s.Prev.String(),
+		"next signed by", fmt.Sprintf("%d of %d members of %s", s.Quorum.Threshold, len(s.Quorum.Members), s.Zone))
+	for _, v := range s.Validators {
+		out.rows = append(out.rows, []string{"validator", fmt.Sprintf("%s with power %d", v.Key, v.Power)})
+	}
+	for _, x := range t.Signatures {
+		out.rows = append(out.rows, []string{"signed by", fingerprint(x.Key)})
+	}
+	return out
+}
+
+func trustSign(f *flags) func(context.Context, []string) error {
+	var s secrets
+	s.flags(f)
+	var names list
+	f.Var(&names, "key", "sign with this key (`name` or file); several times for several officers")
+	return func(_ context.Context, args []string) error {
+		if len(args) != 1 || len(names) == 0 {
+			return usagef("want one draft and --key NAME")
+		}
+		t, err := readTrustDraft(args[0])
+		if err != nil {
+			return err
+		}
+		d := t.Statement.SigningDigest()
+		for _, name := range names {
+			k, err := f.signer(name, &s)
+			if err != nil {
+				return err
+			}
+			sig, err := k.Sign(d[:])
+			if err != nil {
+				return err
+			}
+			i, found := slices.BinarySearchFunc(t.Signatures, k.Key, func(x cityid.KeySignature, key cityid.PublicKey) int {
+				return strings.Compare(string(x.Key), string(key))
+			})
+			if !found {
+				t.Signatures = slices.Insert(t.Signatures, i, cityid.KeySignature{Key: k.Key, Signature: sig})
+			}
+		}
+		out := f.out
+		if out == "" {
+			out = args[0]
+		}
+		if err := writeTrustDraft(out, t); err != nil {
+			return err
+		}
+		f.talk("you answer for the validators and the header below; compare them with what your own node says")
+		f.out = ""
+		return f.print(draftTable(t))
+	}
+}
+
+func trustPublish(f *flags) func(context.Context, []string) error {
+	w := &writing{}
+	w.setup(f)
+	return func(ctx context.Context, args []string) error {
+		if len(args) != 1 {
+			return usagef("want one signed draft")
+		}
+		t, err := readTrustDraft(args[0])
+		if err != nil {
+			return err
+		}
+		w.propose = false
+		return w.submit(ctx, cityid.Operation{SetTrust: &cityid.SetTrust{Trust: *t}})
+	}
+}
