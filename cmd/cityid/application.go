@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -64,36 +65,18 @@ type evidenceFile struct {
 func applicationCreate(f *flags) func(context.Context, []string) error {
 	var s secrets
 	s.flags(f)
-	var content contentFlags
-	content.setup(f)
-	kind := f.String("kind", "city", "what the code stands for")
-	parent := f.String("parent", "", "parent `code`, where several are possible")
+	var item allocationFlags
+	item.setup(f, "city")
 	chain := f.String("chain", "", "chain `id`, when no node can be asked")
 	threshold := f.Int("threshold", 1, "how many officers must sign together")
 	policyFile := f.String("policy", "", "take the policy from this JSON `file` instead of --officer")
-	var officers, aliases, evidence, agents list
+	var officers, evidence, agents list
 	f.Var(&officers, "officer", "key (`name` or file) of an officer; several times")
 	f.Var(&agents, "assert", "`key` that may attest for the code, in the first officer's hands")
-	f.Var(&aliases, "alias", "what the code is known as elsewhere, as `scheme:value`")
 	f.Var(&evidence, "evidence", "a document for the reviewers (`file`); only a salted digest is published")
 	return func(ctx context.Context, args []string) error {
-		code, err := codeArg(args)
+		a, err := item.allocation(ctx, args)
 		if err != nil {
-			return err
-		}
-		a := cityid.Allocation{Code: code}
-		if err := a.Kind.UnmarshalText([]byte(*kind)); err != nil {
-			return usageError{err}
-		}
-		if *parent != "" {
-			if a.Parent, err = parseCode(*parent); err != nil {
-				return err
-			}
-		}
-		if err := content.apply(&a.Content); err != nil {
-			return err
-		}
-		if a.Aliases, err = aliasFlag(aliases); err != nil {
 			return err
 		}
 		file := &applicationFile{Version: 1, Chain: *chain}
@@ -102,16 +85,16 @@ func applicationCreate(f *flags) func(context.Context, []string) error {
 				return err
 			}
 		}
-		signers, policy, err := f.officers(officers, agents, *threshold, *policyFile, &s)
+		signers, policy, err := f.officers(ctx, officers, agents, *threshold, *policyFile, &s)
 		if err != nil {
 			return err
 		}
 		a.Policy = policy
-		file.Apply = cityid.Apply{Allocation: a}
+		file.Apply = cityid.Apply{Allocation: *a}
 		if err := file.prove(signers); err != nil {
 			return err
 		}
-		if err := file.addEvidence(evidence); err != nil {
+		if err := file.addEvidence(ctx, evidence); err != nil {
 			return err
 		}
 		b, err := json.MarshalIndent(file, "", "  ")
@@ -121,7 +104,7 @@ func applicationCreate(f *flags) func(context.Context, []string) error {
 		if err := f.write(append(b, '\n')); err != nil {
 			return err
 		}
-		f.talk("application for %s, controlled by %d of %d members", code.Display(), policy.Threshold, len(policy.Members))
+		f.talk("application for %s, controlled by %d of %d members", a.Code.Display(), policy.Threshold, len(policy.Members))
 		f.talk("  hand the file to an institution: cityid application submit FILE --key INTAKE")
 		return nil
 	}
@@ -141,43 +124,41 @@ func (f *flags) chainID(ctx context.Context) (string, error) {
 
 // officers returns the signers given and the policy: one member for each
 // officer, or what the policy file says.
-func (f *flags) officers(names, agents list, threshold int, file string, s *secrets) ([]cityid.Signer, *cityid.Policy, error) {
-	var signers []cityid.Signer
-	for _, name := range names {
-		k, err := f.signer(name, s)
-		if err != nil {
-			return nil, nil, err
-		}
-		signers = append(signers, k)
+func (f *flags) officers(ctx context.Context, names, agents list, threshold int, file string, s *secrets) ([]cityid.Signer, *cityid.Policy, error) {
+	signers, err := f.signers(ctx, names, s)
+	if err != nil {
+		return nil, nil, err
 	}
 	if file != "" {
-		p, err := readPolicy(file)
+		p, err := readPolicy(ctx, file)
 		return signers, p, err
 	}
 	if len(signers) == 0 {
 		return nil, nil, usagef("who controls the code? give --officer KEY, several times for several officers, or --policy FILE")
 	}
 	if threshold < 1 || threshold > len(signers) {
-		return nil, nil, usagef("--threshold %d: there are %d officers", threshold, len(signers))
+		return nil, nil, usagef("--threshold %d: want 1 to %d, the number of officers", threshold, len(signers))
 	}
 	p := &cityid.Policy{Threshold: uint8(threshold)}
 	for _, k := range signers {
 		p.Members = append(p.Members, cityid.Member{Keys: []cityid.Key{{Public: k.Key, Roles: cityid.RoleControl}}})
 	}
-	for _, name := range agents {
-		k, err := f.signer(name, s)
-		if err != nil {
-			return nil, nil, err
-		}
-		signers = append(signers, k)
+	asserting, err := f.signers(ctx, agents, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, k := range asserting {
 		p.Members[0].Keys = append(p.Members[0].Keys, cityid.Key{Public: k.Key, Roles: cityid.RoleAssert})
 	}
-	return signers, p, nil
+	if err := p.Check(); err != nil {
+		return nil, nil, usageError{err}
+	}
+	return append(signers, asserting...), p, nil
 }
 
 // readPolicy reads a policy in JSON.
-func readPolicy(path string) (*cityid.Policy, error) {
-	b, err := readBounded(path, 1<<20)
+func readPolicy(ctx context.Context, path string) (*cityid.Policy, error) {
+	b, err := readBounded(ctx, path, 1<<20)
 	if err != nil {
 		return nil, err
 	}
@@ -217,9 +198,9 @@ func (a *applicationFile) prove(signers []cityid.Signer) error {
 	return nil
 }
 
-func (a *applicationFile) addEvidence(paths list) error {
+func (a *applicationFile) addEvidence(ctx context.Context, paths list) error {
 	for _, path := range paths {
-		b, err := readBounded(path, 10<<20)
+		b, err := readBounded(ctx, path, 10<<20)
 		if err != nil {
 			return err
 		}
@@ -238,8 +219,8 @@ func evidenceDigest(salt cityid.Digest, document []byte) cityid.Digest {
 	return sha256.Sum256(append(b, document...))
 }
 
-func readApplication(path string) (*applicationFile, error) {
-	b, err := readBounded(path, maxTxFile)
+func readApplication(ctx context.Context, path string) (*applicationFile, error) {
+	b, err := readBounded(ctx, path, maxTxFile)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +241,7 @@ func applicationSubmit(f *flags) func(context.Context, []string) error {
 		if len(args) != 1 {
 			return usagef("want one application file")
 		}
-		a, err := readApplication(args[0])
+		a, err := readApplication(ctx, args[0])
 		if err != nil {
 			return err
 		}
@@ -305,6 +286,9 @@ func applicationList(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		t := &table{head: []string{"number", "state", "what", "approvals", "created", "expires"}}
+		if *limit < 1 {
+			return usagef("--limit %d: want 1 or more", *limit)
+		}
 		for len(t.rows) < *limit {
 			q.Limit = min(200, *limit-len(t.rows))
 			page, err := c.Proposals(ctx, q)
@@ -412,7 +396,7 @@ func proposalTable(a *cityid.ProposalAnswer) *table {
 	}
 	row("brought by", p.Member.String())
 	if len(p.Evidence) > 0 {
-		row("evidence", fmt.Sprintf("%d documents", len(p.Evidence)))
+		row("evidence", count(len(p.Evidence), "document"))
 	}
 	row("created", p.Created.String())
 	row("expires", p.Expires.String())
@@ -489,15 +473,18 @@ func (w *writing) seen(ctx context.Context, number uint64, given string) (cityid
 func applicationRevise(f *flags) func(context.Context, []string) error {
 	w := &writing{}
 	w.setup(f)
-	revision := f.Int("revision", 0, "the `revision` of the proposal you have seen; without it, the one the node shows now")
+	revision := f.Uint("revision", 0, "the `revision` of the proposal you have seen; without it, the one the node shows now")
 	return func(ctx context.Context, args []string) error {
 		n, err := numberArg(args, 2)
 		if err != nil {
 			return err
 		}
-		a, err := readApplication(args[1])
+		a, err := readApplication(ctx, args[1])
 		if err != nil {
 			return err
+		}
+		if *revision > math.MaxUint32 {
+			return usagef("--revision %d is out of range", *revision)
 		}
 		if *revision == 0 {
 			c, err := w.connect()
@@ -508,7 +495,10 @@ func applicationRevise(f *flags) func(context.Context, []string) error {
 			if err != nil {
 				return err
 			}
-			*revision = int(p.Proposal.Revision)
+			*revision = uint(p.Proposal.Revision)
+		}
+		if w.chain == "" {
+			w.chain = a.Chain
 		}
 		w.propose = false
 		return w.submit(ctx, cityid.Operation{Revise: &cityid.Revise{Proposal: n, Revision: uint32(*revision), Apply: &a.Apply}})

@@ -40,7 +40,7 @@ func attest(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		d, size, err := digestFile(args[0])
+		d, size, err := digestFile(ctx, args[0])
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,10 @@ package main
 //     to do next. So output can always be piped.
 //   - Errors are one line, lower case, no full stop: what failed, why; a second
 //     line says what to do next where that is known.
+//   - What others wrote reaches a terminal with its control characters
+//     replaced, so that it can not command it.
+//   - Ctrl-C ends a command in good order, also while it waits for input; a
+//     second one ends it at once.
 //   - Exit codes: 0 done or valid, 1 failure, 2 usage, 3 not found, 4 not
 //     permitted, 5 proof invalid, 6 undecided, 7 conflict, 8 partial import,
 //     9 node unreachable, 130 interrupted.
@@ -111,15 +115,20 @@ func hint(err error, format string, args ...any) error {
 
 // run executes the command that args name and returns the exit code.
 func run(ctx context.Context, args []string, t *terminal) int {
+	if len(args) > 0 && args[0] == "--version" {
+		args = append([]string{"version"}, args[1:]...)
+	}
+	if len(args) > 1 && args[0] == "help" {
+		args = append(slices.Clone(args[1:]), "--help")
+	}
 	c, path, rest := find(root(), args)
 	if len(rest) > 0 && isHelp(rest[0]) || c.setup == nil && len(rest) == 0 {
 		printUsage(t.out, c, path)
 		return exitDone
 	}
 	if c.setup == nil {
-		fmt.Fprintf(t.err, "cityid: unknown command %q\n", strings.Join(append(slices.Clone(path), rest[0]), " "))
-		printUsage(t.err, c, path)
-		return exitUsage
+		err := usagef("unknown command %q", strings.Join(append(slices.Clone(path), rest[0]), " "))
+		return report(ctx, t, path, hint(err, "%s --help lists the commands", strings.Join(append([]string{"cityid"}, path...), " ")))
 	}
 	f := &flags{FlagSet: flag.NewFlagSet(strings.Join(path, " "), flag.ContinueOnError), term: t}
 	f.SetOutput(io.Discard)
@@ -130,10 +139,10 @@ func run(ctx context.Context, args []string, t *terminal) int {
 		printUsage(t.out, c, path)
 		return exitDone
 	}
-	if err == nil {
-		err = do(ctx, positional)
-	} else {
+	if err != nil {
 		err = usageError{err}
+	} else if err = f.checkOutput(); err == nil {
+		err = do(ctx, positional)
 	}
 	return report(ctx, t, path, err)
 }
@@ -208,12 +217,12 @@ func report(ctx context.Context, t *terminal, path []string, err error) int {
 	}
 	code := exitCode(err)
 	if msg := err.Error(); msg != "" {
-		fmt.Fprintf(t.err, "cityid: %s\n", msg)
+		fmt.Fprintf(t.err, "cityid: %s\n", oneLine(msg))
 	}
 	var h hintError
 	switch {
 	case errors.As(err, &h):
-		fmt.Fprintf(t.err, "  %s\n", h.hint)
+		fmt.Fprintf(t.err, "  %s\n", oneLine(h.hint))
 	case code == exitUsage:
 		fmt.Fprintf(t.err, "  cityid %s --help shows how it is used\n", strings.Join(path, " "))
 	case code == exitUnreachable:
@@ -287,9 +296,10 @@ func printUsage(w io.Writer, c *command, path []string) {
 	})
 }
 
-// talk writes one line to standard error.
+// talk writes one line to standard error. What others wrote can not make it do
+// anything to the terminal.
 func (f *flags) talk(format string, args ...any) {
-	fmt.Fprintf(f.term.err, format+"\n", args...)
+	fmt.Fprintln(f.term.err, oneLine(fmt.Sprintf(format, args...)))
 }
 
 // list is a flag that may be given several times.
@@ -313,6 +323,17 @@ func codeArg(args []string) (cityid.Code, error) {
 		return cityid.Code{}, usagef("want one code, not %d arguments", len(args))
 	}
 	return parseCode(args[0])
+}
+
+// codeAtNode parses the single argument of a command that asks a node about a
+// code.
+func (f *flags) codeAtNode(args []string) (cityid.Code, *client.Client, error) {
+	code, err := codeArg(args)
+	if err != nil {
+		return code, nil, err
+	}
+	c, err := f.connect()
+	return code, c, err
 }
 
 func parseCode(s string) (cityid.Code, error) {

@@ -7,11 +7,11 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
 	"cityid"
-	"cityid/client"
 )
 
 func codeCommand() *command {
@@ -61,43 +61,22 @@ func codeCommand() *command {
 func codeAllocate(f *flags) func(context.Context, []string) error {
 	w := &writing{}
 	w.setup(f)
-	var content contentFlags
-	content.setup(f)
-	kind := f.String("kind", "", "what the code stands for: department, class, object, …")
-	parent := f.String("parent", "", "parent `code`, where several are possible")
+	var item allocationFlags
+	item.setup(f, "")
 	reserved := f.Bool("reserved", false, "reserve the code, to be made active later")
 	policy := f.String("policy", "", "JSON `file` of a policy; without one the code is governed from above")
-	var aliases list
-	f.Var(&aliases, "alias", "what the code is known as elsewhere, as `scheme:value`")
 	return func(ctx context.Context, args []string) error {
-		code, err := codeArg(args)
+		a, err := item.allocation(ctx, args)
 		if err != nil {
 			return err
 		}
-		a := cityid.Allocation{Code: code, Reserved: *reserved}
-		if *kind == "" {
-			return usagef("say what the code stands for with --kind")
-		}
-		if err := a.Kind.UnmarshalText([]byte(*kind)); err != nil {
-			return usageError{err}
-		}
-		if *parent != "" {
-			if a.Parent, err = parseCode(*parent); err != nil {
-				return err
-			}
-		}
-		if err := content.apply(&a.Content); err != nil {
-			return err
-		}
-		if a.Aliases, err = aliasFlag(aliases); err != nil {
-			return err
-		}
+		a.Reserved = *reserved
 		if *policy != "" {
-			if a.Policy, err = readPolicy(*policy); err != nil {
+			if a.Policy, err = readPolicy(ctx, *policy); err != nil {
 				return err
 			}
 		}
-		return w.submit(ctx, cityid.Operation{Allocate: &cityid.Allocate{Items: []cityid.Allocation{a}}})
+		return w.submit(ctx, cityid.Operation{Allocate: &cityid.Allocate{Items: []cityid.Allocation{*a}}})
 	}
 }
 
@@ -109,6 +88,9 @@ func codeList(f *flags) func(context.Context, []string) error {
 		code, err := codeArg(args)
 		if err != nil {
 			return err
+		}
+		if *limit < 0 {
+			return usagef("--limit %d: want 0 or more", *limit)
 		}
 		q := cityid.ChildrenQuery{Code: code, Deep: *deep}
 		if *kind != "" {
@@ -141,11 +123,7 @@ func codeList(f *flags) func(context.Context, []string) error {
 
 func codeShow(f *flags) func(context.Context, []string) error {
 	return func(ctx context.Context, args []string) error {
-		code, err := codeArg(args)
-		if err != nil {
-			return err
-		}
-		c, err := f.connect()
+		code, c, err := f.codeAtNode(args)
 		if err != nil {
 			return err
 		}
@@ -163,12 +141,15 @@ func codeAmend(f *flags) func(context.Context, []string) error {
 	var content contentFlags
 	content.setup(f)
 	return func(ctx context.Context, args []string) error {
-		r, _, err := w.current(ctx, args, 1)
+		r, err := w.current(ctx, args, 1)
 		if err != nil {
 			return err
 		}
+		if !content.given() {
+			return usagef("nothing to change: give --name, --link, --host, --location or --document")
+		}
 		next := r.Content
-		if err := content.apply(&next); err != nil {
+		if err := content.apply(ctx, &next); err != nil {
 			return err
 		}
 		return w.submit(ctx, cityid.Operation{Amend: &cityid.Amend{Code: r.Code, Revision: r.Revision, Content: next}})
@@ -176,23 +157,19 @@ func codeAmend(f *flags) func(context.Context, []string) error {
 }
 
 // current fetches the record of the code that args begin with.
-func (w *writing) current(ctx context.Context, args []string, want int) (*cityid.Record, *client.Client, error) {
+func (w *writing) current(ctx context.Context, args []string, want int) (*cityid.Record, error) {
 	if len(args) != want {
-		return nil, nil, usagef("want %d arguments, not %d", want, len(args))
+		return nil, usagef("want %d arguments, not %d", want, len(args))
 	}
-	code, err := parseCode(args[0])
+	code, c, err := w.codeAtNode(args[:1])
 	if err != nil {
-		return nil, nil, err
-	}
-	c, err := w.connect()
-	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	a, err := c.Record(ctx, code)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return &a.Record, c, nil
+	return &a.Record, nil
 }
 
 func codeStatus(f *flags) func(context.Context, []string) error {
@@ -205,7 +182,7 @@ func codeStatus(f *flags) func(context.Context, []string) error {
 	var successors list
 	f.Var(&successors, "successor", "`code` that takes the place of a retired one; several times")
 	return func(ctx context.Context, args []string) error {
-		r, _, err := w.current(ctx, args, 2)
+		r, err := w.current(ctx, args, 2)
 		if err != nil {
 			return err
 		}
@@ -238,11 +215,7 @@ func codeStatus(f *flags) func(context.Context, []string) error {
 
 func codeHistory(f *flags) func(context.Context, []string) error {
 	return func(ctx context.Context, args []string) error {
-		code, err := codeArg(args)
-		if err != nil {
-			return err
-		}
-		c, err := f.connect()
+		code, c, err := f.codeAtNode(args)
 		if err != nil {
 			return err
 		}
@@ -261,7 +234,7 @@ func codeHistory(f *flags) func(context.Context, []string) error {
 
 func codeLookup(f *flags) func(context.Context, []string) error {
 	return func(ctx context.Context, args []string) error {
-		if len(args) != 2 {
+		if len(args) != 2 || args[0] == "" || args[1] == "" {
 			return usagef("want a scheme and a value, such as gb2260 130100")
 		}
 		c, err := f.connect()
@@ -292,11 +265,11 @@ func codeLookup(f *flags) func(context.Context, []string) error {
 func codeMap(f *flags) func(context.Context, []string) error {
 	w := &writing{}
 	w.setup(f)
-	from := f.String("from", "", "first `time` at which it holds (RFC 3339)")
-	until := f.String("until", "", "first `time` at which it no longer holds (RFC 3339)")
+	from := f.String("from", "", "first `time` at which it holds (RFC 3339, or a day)")
+	until := f.String("until", "", "first `time` at which it no longer holds (RFC 3339, or a day)")
 	remove := f.Bool("remove", false, "take an entry made in error away")
 	return func(ctx context.Context, args []string) error {
-		r, _, err := w.current(ctx, args, 2)
+		r, err := w.current(ctx, args, 2)
 		if err != nil {
 			return err
 		}
@@ -305,11 +278,11 @@ func codeMap(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		a := list[0]
-		if err := a.From.UnmarshalText([]byte(*from)); err != nil {
-			return usageError{err}
+		if a.From, err = timeFlag(*from); err != nil {
+			return err
 		}
-		if err := a.Until.UnmarshalText([]byte(*until)); err != nil {
-			return usageError{err}
+		if a.Until, err = timeFlag(*until); err != nil {
+			return err
 		}
 		return w.submit(ctx, cityid.Operation{Map: &cityid.Map{Code: r.Code, Revision: r.Revision, Alias: a, Remove: *remove}})
 	}
@@ -320,16 +293,16 @@ func codeRekey(f *flags) func(context.Context, []string) error {
 	w.setup(f)
 	recovery := f.String("recovery", "", "for an apex: JSON `file` of its recovery policy")
 	return func(ctx context.Context, args []string) error {
-		r, _, err := w.current(ctx, args, 2)
+		r, err := w.current(ctx, args, 2)
 		if err != nil {
 			return err
 		}
 		op := &cityid.Rekey{Code: r.Code, Revision: r.Revision}
-		if op.Policy, err = readPolicy(args[1]); err != nil {
+		if op.Policy, err = readPolicy(ctx, args[1]); err != nil {
 			return err
 		}
 		if *recovery != "" {
-			if op.Recovery, err = readPolicy(*recovery); err != nil {
+			if op.Recovery, err = readPolicy(ctx, *recovery); err != nil {
 				return err
 			}
 		}
@@ -365,15 +338,18 @@ func codeSeal(f *flags) func(context.Context, []string) error {
 	content.setup(f)
 	keep := f.String("keep", "", "`file` for the salt and content, which only you have from now on")
 	return func(ctx context.Context, args []string) error {
-		r, _, err := w.current(ctx, args, 1)
+		r, err := w.current(ctx, args, 1)
 		if err != nil {
 			return err
 		}
 		if *keep == "" {
 			return usagef("say with --keep where to keep the salt and the content: without them nobody can open the seal")
 		}
+		if _, err := os.Lstat(*keep); err == nil {
+			return hint(exitError{exitConflict, fmt.Errorf("%s exists already: the salt of another seal may be in it", *keep)}, "name a new file for each seal")
+		}
 		s := sealedContent{Code: r.Code, Content: r.Content}
-		if err := content.apply(&s.Content); err != nil {
+		if err := content.apply(ctx, &s.Content); err != nil {
 			return err
 		}
 		if _, err := rand.Read(s.Salt[:]); err != nil {
@@ -394,11 +370,11 @@ func codeUnseal(f *flags) func(context.Context, []string) error {
 	w := &writing{}
 	w.setup(f)
 	return func(ctx context.Context, args []string) error {
-		r, _, err := w.current(ctx, args, 2)
+		r, err := w.current(ctx, args, 2)
 		if err != nil {
 			return err
 		}
-		b, err := readBounded(args[1], 1<<20)
+		b, err := readBounded(ctx, args[1], 1<<20)
 		if err != nil {
 			return err
 		}

@@ -122,9 +122,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if d.facts, err = readDemoFacts(); err != nil {
 		return err
 	}
-	l, err := web.Listen(ctx, d.options.listen)
+	l, err := listen(ctx, d.options.listen)
 	if err != nil {
-		return hint(exitError{exitConflict, err}, "perhaps another demo runs there; --listen 127.0.0.1:8081 takes another port")
+		return err
 	}
 	defer l.Close() // once more than Serve does; that is harmless
 	if d.folder, err = openDemoFolder(d.options.data); err != nil {

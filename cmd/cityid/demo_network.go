@@ -385,11 +385,7 @@ func (n *demoNetwork) start(ctx context.Context, t *stepTalk, cancel context.Can
 	if n.resumed {
 		how = fmt.Sprintf("resumed at height %s", grouped(int(s.Height)))
 	}
-	validators := "1 validator"
-	if len(n.nodes) > 1 {
-		validators = fmt.Sprintf("%d validators", len(n.nodes))
-	}
-	return fmt.Sprintf("chain %s with %s, %s\ntwo of the three decide; each has officers of its own", n.chain, validators, how), nil
+	return fmt.Sprintf("chain %s with %s, %s\ntwo of the three decide; each has officers of its own", n.chain, count(len(n.nodes), "validator"), how), nil
 }
 
 // explainDemo adds what to do about a node that does not open.
@@ -437,7 +433,7 @@ func (n *demoNetwork) pin(ctx context.Context) (*verify.TrustFile, error) {
 		return nil, err
 	}
 	path := n.folder.file(demoTrustFile)
-	b, err := readBounded(path, verify.MaxTrustFile)
+	b, err := readBounded(ctx, path, verify.MaxTrustFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		trust, err := verify.NewTrustFile(versions[0])
 		if err != nil {

@@ -114,7 +114,7 @@ func (v *visitor) record(ctx context.Context) (string, error) {
 	if err := writeFile(path, b, 0o644); err != nil {
 		return "", err
 	}
-	if v.bundle, err = readBounded(path, verify.MaxBundle); err != nil {
+	if v.bundle, err = readBounded(ctx, path, verify.MaxBundle); err != nil {
 		return "", err
 	}
 	r := v.judge(v.bundle, demoUrban, cityid.AnswerRecord)

@@ -87,11 +87,19 @@ func (i *importing) run(ctx context.Context, args []string) error {
 	if len(args) != 1 {
 		return usagef("want one file")
 	}
+	if o.BatchSize < 0 || o.BatchSize > bulk.MaxBatch || o.Width < 0 || o.Width > 25 {
+		return usagef("--batch is at most %d, and --width at most 25", bulk.MaxBatch)
+	}
 	if i.parent == "" {
 		return usagef("below which code? give --parent CODE")
 	}
 	if o.Parent, err = parseCode(i.parent); err != nil {
 		return err
+	}
+	for _, own := range []string{i.errorsFile, i.checkpoint, i.salts} {
+		if sameFile(own, args[0]) {
+			return usagef("%s is the table itself, and would be written over: name another file", own)
+		}
 	}
 	if i.checkpoint == "" {
 		i.checkpoint = args[0] + ".import"
@@ -108,6 +116,16 @@ func (i *importing) run(ctx context.Context, args []string) error {
 		return i.printPlan(plan)
 	}
 	return i.carryOut(ctx, c, plan)
+}
+
+// sameFile reports whether two paths lead to one file that exists.
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
 }
 
 func (i *importing) writeTemplate() error {
@@ -150,7 +168,7 @@ func (i *importing) plan(ctx context.Context, c *client.Client, path string) (*b
 	if t.Encoding != "" {
 		what += ", " + t.Encoding
 	}
-	i.talk("%s: %s, %d rows", path, what, len(t.Rows))
+	i.talk("%s: %s, %s", path, what, count(len(t.Rows), "row"))
 	o := i.options
 	if o.Settings, err = c.Settings(ctx); err != nil {
 		return nil, err
@@ -194,7 +212,7 @@ func (i *importing) reportProblems(err error) error {
 		}
 		i.talk("  %s", printable(p.String()))
 	}
-	return hint(fmt.Errorf("the table has %d mistakes: nothing was allocated", len(list)), "all of them are in %s; mend the table and import it again", i.errorsFile)
+	return hint(fmt.Errorf("the table has %s: nothing was allocated", count(len(list), "mistake")), "all of them are in %s; mend the table and import it again", i.errorsFile)
 }
 
 func (i *importing) writeErrors(list bulk.Problems) error {
@@ -258,6 +276,10 @@ func (i *importing) carryOut(ctx context.Context, c *client.Client, plan *bulk.P
 			err = errors.Join(err, werr)
 		}
 	}
+	if err != nil && ctx.Err() != nil {
+		i.talk("what is done is remembered in %s; --resume goes on", i.checkpoint)
+		return err
+	}
 	if err != nil {
 		return hint(err, "what is done is remembered in %s; --resume goes on", i.checkpoint)
 	}
@@ -286,10 +308,14 @@ func (i *importing) keepSealed(plan *bulk.Plan) error {
 	if err := bulk.WriteSealed(&b, plan.Sealed); err != nil {
 		return err
 	}
+	// Resumed, an import seals the same under the same salts.
+	if old, err := os.ReadFile(i.salts); err == nil && !bytes.Equal(old, b.Bytes()) {
+		return hint(exitError{exitConflict, fmt.Errorf("%s holds the sealed contents of another table", i.salts)}, "name a new file with --sealed for each table")
+	}
 	if err := writeFile(i.salts, b.Bytes(), 0o600); err != nil {
 		return err
 	}
-	i.talk("the contents of %d sealed rows are in %s: keep that file, nobody else has them", len(plan.Sealed), i.salts)
+	i.talk("the contents of %s are in %s: keep that file, nobody else has them", count(len(plan.Sealed), "sealed row"), i.salts)
 	return nil
 }
 
@@ -299,13 +325,9 @@ func (i *importing) batchSigner(ctx context.Context, c *client.Client) (bulk.Sig
 	if err != nil {
 		return nil, "", err
 	}
-	var signers []cityid.Signer
-	for _, name := range i.keys {
-		k, err := i.signer(name, &i.secrets)
-		if err != nil {
-			return nil, "", err
-		}
-		signers = append(signers, k)
+	signers, err := i.signers(ctx, i.keys, &i.secrets)
+	if err != nil {
+		return nil, "", err
 	}
 	return signBatches(s.Chain, i.lifetime, i.memo, signers...), s.Chain, nil
 }

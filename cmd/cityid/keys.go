@@ -50,7 +50,7 @@ func (s *secrets) flags(f *flags) {
 }
 
 // passphrase returns the passphrase for what, asking twice for a new one.
-func (s *secrets) passphrase(what string, fresh bool) (string, error) {
+func (s *secrets) passphrase(ctx context.Context, what string, fresh bool) (string, error) {
 	if s.read != "" {
 		return s.read, nil
 	}
@@ -58,49 +58,71 @@ func (s *secrets) passphrase(what string, fresh bool) (string, error) {
 	case s.file != "" && s.fd >= 0:
 		return "", usagef("give either --passphrase-file or --passphrase-fd")
 	case s.file != "":
-		b, err := os.ReadFile(s.file)
-		if err != nil {
-			return "", fmt.Errorf("passphrase: %w", err)
-		}
-		return s.first(b)
+		return s.first(ctx, func() (io.ReadCloser, error) { return os.Open(s.file) })
 	case s.fd >= 0:
-		b, err := io.ReadAll(io.LimitReader(os.NewFile(uintptr(s.fd), "passphrase"), 4096))
-		if err != nil {
-			return "", fmt.Errorf("passphrase: %w", err)
-		}
-		return s.first(b)
+		return s.first(ctx, func() (io.ReadCloser, error) { return os.NewFile(uintptr(s.fd), "passphrase"), nil })
 	}
 	if s.term.in == nil || !term.IsTerminal(int(s.term.in.Fd())) {
 		return "", hint(usagef("the passphrase for %s is asked for at a terminal, and this is none", what), "give --passphrase-file FILE or --passphrase-fd NUMBER")
 	}
-	p, err := s.ask("passphrase for " + what + ": ")
+	p, err := s.ask(ctx, "passphrase for "+what+": ")
 	if err != nil || !fresh {
 		return p, err
 	}
-	again, err := s.ask("the same again: ")
+	again, err := s.ask(ctx, "the same again: ")
 	if err == nil && again != p {
 		err = errors.New("the two passphrases differ")
 	}
 	return p, err
 }
 
-func (s *secrets) first(b []byte) (string, error) {
-	line, _, _ := bytes.Cut(b, []byte("\n"))
-	s.read = strings.TrimSuffix(string(line), "\r")
-	if s.read == "" {
-		return "", errors.New("the passphrase is empty")
+// maxPassphrase bounds a passphrase in octets.
+const maxPassphrase = 4096
+
+// first returns the first line of what open opens, and keeps it for the next
+// key.
+func (s *secrets) first(ctx context.Context, open func() (io.ReadCloser, error)) (string, error) {
+	b, err := interruptible(ctx, func() ([]byte, error) {
+		r, err := open()
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		return io.ReadAll(io.LimitReader(r, maxPassphrase+1))
+	})
+	if err != nil {
+		return "", fmt.Errorf("passphrase: %w", err)
 	}
-	return s.read, nil
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	switch p := strings.TrimSuffix(string(line), "\r"); {
+	case p == "":
+		return "", errors.New("the passphrase is empty")
+	case len(p) > maxPassphrase:
+		return "", fmt.Errorf("the passphrase is longer than %d octets", maxPassphrase)
+	default:
+		s.read = p
+		return p, nil
+	}
 }
 
-func (s *secrets) ask(prompt string) (string, error) {
-	fmt.Fprint(s.term.err, prompt)
-	b, err := term.ReadPassword(int(s.term.in.Fd()))
-	fmt.Fprintln(s.term.err)
-	if err == nil && len(b) == 0 {
-		err = errors.New("the passphrase is empty")
+// ask reads a passphrase from the terminal without showing it. The terminal is
+// as it was afterwards, even when the person gives up with Ctrl-C.
+func (s *secrets) ask(ctx context.Context, prompt string) (string, error) {
+	fd := int(s.term.in.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", err
 	}
-	return string(b), err
+	fmt.Fprint(s.term.err, printable(prompt))
+	b, err := interruptible(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
+	fmt.Fprintln(s.term.err)
+	if err != nil {
+		return "", errors.Join(err, term.Restore(fd, before))
+	}
+	if len(b) == 0 {
+		return "", errors.New("the passphrase is empty")
+	}
+	return string(b), nil
 }
 
 // keyPath is the file of the key that people name: a path if it looks like
@@ -112,33 +134,42 @@ func (f *flags) keyPath(name string) string {
 	return filepath.Join(f.home, "keys", name+".key")
 }
 
-// openKey unlocks a key.
-func (f *flags) openKey(name string, s *secrets) (*keys.Private, error) {
+// keyFile is the path of a key's file, which must be there.
+func (f *flags) keyFile(name string) (string, error) {
 	path := f.keyPath(name)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, hint(fmt.Errorf("key %s: there is no file %s", name, path), "cityid key list shows your keys; cityid key new %s makes one", name)
+		return "", hint(fmt.Errorf("key %s: there is no file %s", name, path), "cityid key list shows your keys; cityid key new %s makes one", name)
+	}
+	return path, nil
+}
+
+// openKey unlocks a key.
+func (f *flags) openKey(ctx context.Context, name string, s *secrets) (*keys.Private, error) {
+	path, err := f.keyFile(name)
+	if err != nil {
+		return nil, err
 	}
 	if err := keys.CheckPermissions(path); err != nil {
 		f.talk("warning: %v", err)
 	}
-	p, err := s.passphrase("key "+name, false)
+	p, err := s.passphrase(ctx, "key "+name, false)
 	if err != nil {
 		return nil, err
 	}
-	k, err := keys.ReadFile(path, p)
-	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", name, err)
-	}
-	return k, nil
+	return keys.ReadFile(path, p)
 }
 
-// signer unlocks a key to sign with.
-func (f *flags) signer(name string, s *secrets) (cityid.Signer, error) {
-	k, err := f.openKey(name, s)
-	if err != nil {
-		return cityid.Signer{}, err
+// signers unlocks keys to sign with.
+func (f *flags) signers(ctx context.Context, names list, s *secrets) ([]cityid.Signer, error) {
+	var out []cityid.Signer
+	for _, name := range names {
+		k, err := f.openKey(ctx, name, s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, signerOf(k))
 	}
-	return signerOf(k), nil
+	return out, nil
 }
 
 func signerOf(k *keys.Private) cityid.Signer {
@@ -155,9 +186,13 @@ func (f *flags) publicKey(name string) (cityid.PublicKey, error) {
 		}
 		return cityid.PublicKey(p.Raw()), nil
 	}
-	p, err := keys.ReadPublicFile(f.keyPath(name))
+	path, err := f.keyFile(name)
 	if err != nil {
-		return "", fmt.Errorf("key %s: %w", name, err)
+		return "", err
+	}
+	p, err := keys.ReadPublicFile(path)
+	if err != nil {
+		return "", err
 	}
 	return cityid.PublicKey(p.Raw()), nil
 }
@@ -167,7 +202,7 @@ func keyNew(f *flags) func(context.Context, []string) error {
 	factor := f.Int("work-factor", keys.DefaultWorkFactor, "how hard a guess at the passphrase is: two to this power, 10 to 20")
 	var s secrets
 	s.flags(f)
-	return func(_ context.Context, args []string) error {
+	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 {
 			return usagef("want a name for the key")
 		}
@@ -179,6 +214,10 @@ func keyNew(f *flags) func(context.Context, []string) error {
 			return usageError{err}
 		}
 		path := f.keyPath(args[0])
+		name := strings.TrimSuffix(filepath.Base(path), ".key")
+		if name == "" {
+			return usagef("want a name for the key, not %q", args[0])
+		}
 		if _, err := os.Lstat(path); err == nil {
 			return exitError{exitConflict, fmt.Errorf("key %s exists already in %s: nothing is overwritten", args[0], path)}
 		}
@@ -186,23 +225,23 @@ func keyNew(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		p, err := s.passphrase("the new key "+args[0], true)
+		p, err := s.passphrase(ctx, "the new key "+args[0], true)
 		if err != nil {
 			return err
 		}
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
-		if err := keys.WriteFile(path, k, p, keys.WithName(args[0]), keys.WithCreated(time.Now().UTC().Truncate(time.Second)), keys.WithWorkFactor(*factor)); err != nil {
+		if err := keys.WriteFile(path, k, p, keys.WithName(name), keys.WithCreated(time.Now().UTC().Truncate(time.Second)), keys.WithWorkFactor(*factor)); err != nil {
 			return err
 		}
 		f.talk("key %s is in %s; without its passphrase it is lost, so keep both in two places", args[0], path)
-		return f.print(keyTable(args[0], k.Public()))
+		return f.print(keyTable(name, k.Public()))
 	}
 }
 
 type keyView struct {
-	Name        string `json:"name"`
+	Name        string `json:"name,omitempty"`
 	Public      string `json:"public"`
 	Algorithm   string `json:"algorithm"`
 	Fingerprint string `json:"fingerprint"`
@@ -218,7 +257,7 @@ func keyTable(name string, p keys.Public) *table {
 }
 
 func keyShow(f *flags) func(context.Context, []string) error {
-	return func(_ context.Context, args []string) error {
+	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 {
 			return usagef("want the name or the file of one key")
 		}
@@ -230,32 +269,40 @@ func keyShow(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		return f.print(keyTable(strings.TrimSuffix(filepath.Base(args[0]), ".key"), p))
+		name := strings.TrimSuffix(filepath.Base(args[0]), ".key")
+		if strings.Contains(args[0], ":") {
+			name = "" // the public key itself was given
+		}
+		return f.print(keyTable(name, p))
 	}
 }
 
 func keyList(f *flags) func(context.Context, []string) error {
-	return func(_ context.Context, args []string) error {
+	return func(ctx context.Context, args []string) error {
 		if err := noArgs(args); err != nil {
 			return err
 		}
-		files, err := filepath.Glob(filepath.Join(f.home, "keys", "*.key"))
-		if err != nil {
+		folder := filepath.Join(f.home, "keys")
+		entries, err := os.ReadDir(folder)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		t := &table{head: []string{"name", "algorithm", "fingerprint"}}
-		for _, path := range files {
-			name := strings.TrimSuffix(filepath.Base(path), ".key")
-			p, err := keys.ReadPublicFile(path)
+		for _, e := range entries {
+			name, ok := strings.CutSuffix(e.Name(), ".key")
+			if !ok {
+				continue
+			}
+			p, err := keys.ReadPublicFile(filepath.Join(folder, e.Name()))
 			if err != nil {
-				f.talk("warning: %s: %v", path, err)
+				f.talk("warning: %v", err)
 				continue
 			}
 			v := viewKey(name, p)
 			t.add(v, v.Name, v.Algorithm, v.Fingerprint)
 		}
 		if len(t.rows) == 0 {
-			f.talk("no keys in %s; cityid key new NAME makes one", filepath.Join(f.home, "keys"))
+			f.talk("no keys in %s; cityid key new NAME makes one", folder)
 		}
 		return f.print(t)
 	}

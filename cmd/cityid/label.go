@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -87,15 +88,18 @@ func (p *printing) url() (label.PublicURL, error) {
 }
 
 // symbol returns the symbol for a code: a field label, or a certificate.
-func (p *printing) symbol(code cityid.Code) (*label.Symbol, error) {
+func (p *printing) symbol(ctx context.Context, code cityid.Code) (*label.Symbol, error) {
 	u, err := p.url()
 	if err != nil {
 		return nil, err
 	}
 	if p.key == "" {
+		if p.issued+p.expires != "" {
+			return nil, usagef("--issued and --expires belong to a certificate: name the key that signs it with --certify")
+		}
 		return label.FieldSymbol(u, code)
 	}
-	k, err := p.openKey(p.key, &p.secrets)
+	k, err := p.openKey(ctx, p.key, &p.secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +173,7 @@ func labelSVG(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		s, err := p.symbol(code)
+		s, err := p.symbol(ctx, code)
 		if err != nil {
 			return err
 		}
@@ -179,7 +183,7 @@ func labelSVG(f *flags) func(context.Context, []string) error {
 		}
 		b, err := s.SVG(label.SVGOptions{SideMM: *side, Caption: c})
 		if err != nil {
-			return err
+			return usageError{err}
 		}
 		return f.write(b)
 	}
@@ -190,20 +194,20 @@ func labelPNG(f *flags) func(context.Context, []string) error {
 	p.setup(f)
 	p.certificateFlags(f)
 	scale := f.Int("pixels", 8, "pixels for each module, 1 to 64")
-	return func(_ context.Context, args []string) error {
+	return func(ctx context.Context, args []string) error {
 		code, err := codeArg(args)
 		if err != nil {
 			return err
 		}
-		s, err := p.symbol(code)
+		s, err := p.symbol(ctx, code)
 		if err != nil {
 			return err
 		}
 		b, err := s.PNG(*scale)
 		if err != nil {
-			return err
+			return usageError{err}
 		}
-		return f.write(b)
+		return f.writeBinary("a PNG image", b)
 	}
 }
 
@@ -226,12 +230,12 @@ func labelSheet(f *flags) func(context.Context, []string) error {
 		var b bytes.Buffer
 		info, err := label.WriteSheet(&b, u, items, label.SheetOptions{Title: p.name, Lang: *lang, DistanceMM: *distance, Contact: p.contact})
 		if err != nil {
-			return err
+			return usageError{err}
 		}
 		if err := f.write(b.Bytes()); err != nil {
 			return err
 		}
-		f.talk("%d labels of %.0f mm on %d pages; print at 100 %%, and test-scan a few before mounting", info.Labels, info.SideMM, info.Pages)
+		f.talk("%s of %.0f mm on %s; print at 100 %%, and test-scan a few before mounting", count(info.Labels, "label"), info.SideMM, count(info.Pages, "page"))
 		return nil
 	}
 }
@@ -354,16 +358,7 @@ func labelScan(f *flags) func(context.Context, []string) error {
 		if len(args) != 1 {
 			return usagef("want one image, or - for standard input")
 		}
-		var r = os.Stdin
-		if args[0] != "-" {
-			file, err := os.Open(args[0])
-			if err != nil {
-				return err
-			}
-			defer file.Close()
-			r = file
-		}
-		text, err := label.Decode(ctx, r, label.Limits{})
+		text, err := withInput(ctx, args[0], func(r io.Reader) (string, error) { return label.Decode(ctx, r, label.Limits{}) })
 		if errors.Is(err, label.ErrNoSymbol) {
 			return hint(exitError{exitNotFound, err}, "take the photo from straight ahead, with the whole symbol and its white border in the picture")
 		}
@@ -430,12 +425,12 @@ func (k *keySource) setup(f *flags) {
 
 // assertKeys returns the assert keys of code and its ancestors.
 func (k *keySource) assertKeys(ctx context.Context, code cityid.Code) ([]label.Candidate, error) {
-	trust, err := k.trust.load()
+	trust, err := k.trust.load(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if k.offline || len(k.bundles) > 0 {
-		return k.fromBundles(trust)
+		return k.fromBundles(ctx, trust)
 	}
 	node, err := k.flags.connect()
 	if err != nil {
@@ -479,14 +474,14 @@ func (k *keySource) record(ctx context.Context, node *client.Client, trust *veri
 }
 
 // fromBundles takes keys from bundles of records, each of which must be valid.
-func (k *keySource) fromBundles(trust *verify.TrustFile) ([]label.Candidate, error) {
+func (k *keySource) fromBundles(ctx context.Context, trust *verify.TrustFile) ([]label.Candidate, error) {
 	if len(k.bundles) > 0 && trust == nil {
-		_, err := k.trust.required()
+		_, err := k.trust.required(ctx)
 		return nil, err
 	}
 	var out []label.Candidate
 	for _, path := range k.bundles {
-		b, err := readBounded(path, verify.MaxBundle)
+		b, err := readBounded(ctx, path, verify.MaxBundle)
 		if err != nil {
 			return nil, err
 		}

@@ -21,6 +21,7 @@ import (
 	"cityid/client"
 	"cityid/internal/chain"
 	"cityid/internal/registry"
+	"cityid/keys"
 )
 
 func nodeCommand() *command {
@@ -54,7 +55,7 @@ func nodeInit(f *flags) func(context.Context, []string) error {
 	f.Var(&names, "name", "name of the apex as `lang=text`; several times for several languages")
 	f.Var(&members, "member", "`CODE=KEY[,KEY…]`: an institution and the keys of its officers, any one of which signs for it")
 	f.Var(&intake, "intake", "`key` with which the first member brings applications onto the chain")
-	return func(_ context.Context, args []string) error {
+	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 {
 			return usagef("want the folder of the new node")
 		}
@@ -63,7 +64,7 @@ func nodeInit(f *flags) func(context.Context, []string) error {
 		}
 		var g *chain.Genesis
 		if *genesis != "" {
-			b, err := readBounded(*genesis, 64<<20)
+			b, err := readBounded(ctx, *genesis, 64<<20)
 			if err != nil {
 				return err
 			}
@@ -75,6 +76,15 @@ func nodeInit(f *flags) func(context.Context, []string) error {
 			if g, err = f.found(*zone, names, members, intake, *threshold); err != nil {
 				return err
 			}
+			// Checked under some validator's key, before anything is on disk.
+			k, err := keys.Generate(keys.Ed25519, nil)
+			if err != nil {
+				return err
+			}
+			g.State.Validators = []cityid.Validator{{Key: signerOf(k).Key, Power: 10, Owner: g.State.Records[1].Code}}
+			if err := g.Check(); err != nil {
+				return err
+			}
 		}
 		id, err := chain.InitHome(args[0])
 		if errors.Is(err, fs.ErrExist) {
@@ -84,11 +94,7 @@ func nodeInit(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		if *genesis == "" {
-			g.State.Validators = []cityid.Validator{{Key: id.Validator, Power: 10, Owner: g.State.Records[1].Code}}
-			if err := g.Check(); err != nil {
-				os.RemoveAll(args[0])
-				return err
-			}
+			g.State.Validators[0].Key = id.Validator
 		}
 		if err := chain.WriteGenesis(args[0], g); err != nil {
 			return err
@@ -118,7 +124,7 @@ func (f *flags) found(zone string, names, members, intake list, threshold int) (
 		threshold = len(members)/2 + 1
 	}
 	if threshold < 1 || threshold > len(members) {
-		return nil, usagef("--threshold %d: there are %d members", threshold, len(members))
+		return nil, usagef("--threshold %d: want 1 to %d, the number of members", threshold, len(members))
 	}
 	root := cityid.Allocation{Code: apex, Kind: cityid.KindAuthority, Policy: &cityid.Policy{Threshold: uint8(threshold)}}
 	if err := applyNames(&root.Content.Names, names); err != nil {
@@ -197,7 +203,7 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 		if len(args) != 1 {
 			return usagef("want the node's folder")
 		}
-		if _, err := os.Stat(filepath.Join(args[0])); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(args[0], "genesis.json")); err != nil {
 			return hint(fmt.Errorf("there is no node in %s", args[0]), "cityid node init %s makes one", args[0])
 		}
 		log, err := f.logger(*level, *jsonLog)
@@ -206,6 +212,9 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 		}
 		if s.Proxies, err = parseProxies(*proxies); err != nil {
 			return err
+		}
+		if s.Writes < 0 {
+			return usagef("--writes-per-second %d: want 0 or more", s.Writes)
 		}
 		if (s.Cert == "") != (s.Key == "") {
 			return usagef("--tls-cert and --tls-key go together")

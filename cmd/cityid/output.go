@@ -5,13 +5,20 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"golang.org/x/term"
 
 	"cityid/internal/bulk"
 )
@@ -69,35 +76,100 @@ func (f *flags) print(t *table) error {
 			}
 		}
 	case "csv":
-		rows := t.rows
 		head := t.head
 		if t.single {
 			head = []string{"field", "value"}
 		}
-		if err := bulk.WriteCSV(&b, head, slices.Values(rows)); err != nil {
+		if err := bulk.WriteCSV(&b, head, printableRows(t.rows)); err != nil {
 			return err
 		}
-	default:
-		return usagef("--format %s: want table, json, jsonl or csv", f.format)
+	}
+	if f.format == "json" || f.format == "jsonl" {
+		return f.write(escaped(b.Bytes()))
 	}
 	return f.write(b.Bytes())
 }
 
 // write sends bytes to the output: standard output, or the file of -o, which
 // appears whole or not at all.
-func (f *flags) write(b []byte) error {
-	if f.out == "" || f.out == "-" {
+func (f *flags) write(b []byte) error { return f.writeTo(f.out, b) }
+
+func (f *flags) writeTo(path string, b []byte) error {
+	if path == "" || path == "-" {
 		_, err := f.term.out.Write(b)
 		return err
 	}
-	return writeFile(f.out, b, 0o644)
+	return writeFile(path, b, 0o644)
 }
 
-// writeFile replaces a file so that it is whole or not there at all.
+// checkOutput refuses an output that could not be written, before anything is
+// done whose result would then be lost.
+func (f *flags) checkOutput() error {
+	if !slices.Contains([]string{"table", "json", "jsonl", "csv"}, f.format) {
+		return usagef("--format %s: want table, json, jsonl or csv", f.format)
+	}
+	if f.out == "" || f.out == "-" {
+		return nil
+	}
+	if info, err := os.Stat(f.out); err == nil && info.IsDir() {
+		return usagef("-o %s: that is a folder, not a file", f.out)
+	}
+	if info, err := os.Stat(filepath.Dir(f.out)); err != nil || !info.IsDir() {
+		return usagef("-o %s: there is no folder %s", f.out, filepath.Dir(f.out))
+	}
+	return nil
+}
+
+// writeBinary is write for what no person can read, and so not for a screen.
+func (f *flags) writeBinary(what string, b []byte) error {
+	if out, ok := f.term.out.(*os.File); ok && f.out == "" && term.IsTerminal(int(out.Fd())) {
+		return hint(usagef("%s is binary, and this is a terminal", what), "name a file with -o FILE, or -o - to write it anyway")
+	}
+	return f.write(b)
+}
+
+// writeFile replaces a file so that it is whole or not there at all. A device
+// or pipe is written to as it is, and what a symbolic link names is replaced
+// rather than the link.
 func writeFile(path string, b []byte, mode os.FileMode) error {
+	var err error
+	if info, serr := os.Stat(path); serr == nil && !info.Mode().IsRegular() {
+		err = writeDevice(path, b)
+	} else {
+		to, lerr := filepath.EvalSymlinks(path)
+		if lerr != nil {
+			to = path
+		}
+		err = replaceFile(to, b, mode)
+	}
+	if err == nil {
+		return nil
+	}
+	// The name of a temporary file means nothing to people.
+	var file *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &file):
+		err = file.Err
+	case errors.As(err, &link):
+		err = link.Err
+	}
+	return fmt.Errorf("write %s: %w", path, err)
+}
+
+func writeDevice(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Close())
+}
+
+func replaceFile(path string, b []byte, mode os.FileMode) error {
 	t, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return err
 	}
 	_, err = t.Write(b)
 	if err == nil {
@@ -114,9 +186,8 @@ func writeFile(path string, b []byte, mode os.FileMode) error {
 	}
 	if err != nil {
 		os.Remove(t.Name())
-		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return nil
+	return err
 }
 
 // text writes t in columns, wide characters counting twice.
@@ -159,6 +230,47 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// count says how many there are of something.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// oneLine is printable for a message that may have several lines.
+func oneLine(s string) string { return printable(strings.ReplaceAll(s, "\n", "; ")) }
+
+func printableRows(rows [][]string) iter.Seq[[]string] {
+	return func(yield func([]string) bool) {
+		for _, r := range rows {
+			out := make([]string, len(r))
+			for i, c := range r {
+				out[i] = printable(c)
+			}
+			if !yield(out) {
+				return
+			}
+		}
+	}
+}
+
+// escaped writes in JSON text as \u what encoding/json leaves but a terminal
+// might obey: DEL, the C1 controls and what changes the direction of text.
+func escaped(b []byte) []byte {
+	var out []byte
+	for _, r := range string(b) {
+		if r >= 0x7f && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+			for _, u := range utf16.Encode([]rune{r}) {
+				out = fmt.Appendf(out, `\u%04x`, u)
+			}
+			continue
+		}
+		out = utf8.AppendRune(out, r)
+	}
+	return out
 }
 
 func width(s string) int {

@@ -3,11 +3,9 @@
 package main
 
 import (
-	"crypto/sha256"
+	"context"
 	"flag"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,7 +31,7 @@ func (c *contentFlags) setup(f *flags) {
 
 // apply changes content as the flags given say; what no flag names stays. An
 // empty value takes the thing away.
-func (c *contentFlags) apply(to *cityid.Content) error {
+func (c *contentFlags) apply(ctx context.Context, to *cityid.Content) error {
 	if err := applyNames(&to.Names, c.names); err != nil {
 		return err
 	}
@@ -50,6 +48,7 @@ func (c *contentFlags) apply(to *cityid.Content) error {
 	if len(c.hosts) > 0 {
 		to.Hosts = slices.DeleteFunc(slices.Clone(c.hosts), func(h string) bool { return h == "" })
 		slices.Sort(to.Hosts)
+		to.Hosts = slices.Compact(to.Hosts)
 	}
 	if isSet(c.set, "location") {
 		l, err := parseLocation(c.location)
@@ -59,13 +58,62 @@ func (c *contentFlags) apply(to *cityid.Content) error {
 		to.Location = l
 	}
 	for _, path := range c.documents {
-		d, _, err := digestFile(path)
+		d, _, err := digestFile(ctx, path)
 		if err != nil {
 			return err
 		}
 		to.Documents = append(slices.Clone(to.Documents), cityid.Document{Label: filepath.Base(path), Digest: d})
 	}
+	if err := to.Check(); err != nil {
+		return usageError{err}
+	}
 	return nil
+}
+
+// given reports whether any flag was given.
+func (c *contentFlags) given() bool {
+	return len(c.names)+len(c.links)+len(c.hosts)+len(c.documents) > 0 || isSet(c.set, "location")
+}
+
+// allocationFlags builds an allocation from flags: for an application, or for
+// whoever may allocate at once.
+type allocationFlags struct {
+	content      contentFlags
+	kind, parent string
+	aliases      list
+}
+
+func (a *allocationFlags) setup(f *flags, kind string) {
+	a.content.setup(f)
+	f.StringVar(&a.kind, "kind", kind, "what the code stands for: city, department, class, object, …")
+	f.StringVar(&a.parent, "parent", "", "parent `code`, where several are possible")
+	f.Var(&a.aliases, "alias", "what the code is known as elsewhere, as `scheme:value`")
+}
+
+// allocation returns the allocation of the code that args name, without a
+// policy.
+func (a *allocationFlags) allocation(ctx context.Context, args []string) (*cityid.Allocation, error) {
+	code, err := codeArg(args)
+	if err != nil {
+		return nil, err
+	}
+	out := &cityid.Allocation{Code: code}
+	if a.kind == "" {
+		return nil, usagef("say what the code stands for with --kind")
+	}
+	if err := out.Kind.UnmarshalText([]byte(a.kind)); err != nil {
+		return nil, usageError{err}
+	}
+	if a.parent != "" {
+		if out.Parent, err = parseCode(a.parent); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.content.apply(ctx, &out.Content); err != nil {
+		return nil, err
+	}
+	out.Aliases, err = aliasFlag(a.aliases)
+	return out, err
 }
 
 func applyNames(names *cityid.Names, given list) error {
@@ -111,33 +159,13 @@ func parseLocation(s string) (*cityid.Location, error) {
 	return &cityid.Location{Lat: a, Lon: o}, nil
 }
 
-// digestFile returns the SHA-256 and the size of a file, or of standard input
-// for "-".
-func digestFile(path string) (cityid.Digest, uint64, error) {
-	var r io.Reader = os.Stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return cityid.Digest{}, 0, err
-		}
-		defer f.Close()
-		r = f
-	}
-	h := sha256.New()
-	n, err := io.Copy(h, r)
-	if err != nil {
-		return cityid.Digest{}, 0, fmt.Errorf("read %s: %w", path, err)
-	}
-	return cityid.Digest(h.Sum(nil)), uint64(n), nil
-}
-
 // aliasFlag parses scheme:value pairs into crosswalk entries in order.
 func aliasFlag(given list) ([]cityid.Alias, error) {
 	var out []cityid.Alias
 	for _, a := range given {
 		scheme, value, ok := strings.Cut(a, ":")
 		if !ok {
-			return nil, usagef("--alias %q: want scheme:value, such as gb2260:130100", a)
+			return nil, usagef("alias %q: want scheme:value, such as gb2260:130100", a)
 		}
 		out = append(out, cityid.Alias{Scheme: scheme, Value: value})
 	}

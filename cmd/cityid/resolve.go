@@ -29,15 +29,11 @@ func resolveCode(f *flags) func(context.Context, []string) error {
 	var t trustFlag
 	t.setup(f)
 	return func(ctx context.Context, args []string) error {
-		code, err := codeArg(args)
+		code, c, err := f.codeAtNode(args)
 		if err != nil {
 			return err
 		}
-		c, err := f.connect()
-		if err != nil {
-			return err
-		}
-		trust, err := t.load()
+		trust, err := t.load(ctx)
 		if err != nil {
 			return err
 		}
@@ -56,10 +52,10 @@ func resolveCode(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		f.talk("%s: %s", r.Verdict, r.Message)
 		if r.Verdict != verify.Valid {
 			return verdictError(r)
 		}
+		f.talk("%s: %s", r.Verdict, r.Message)
 		if !r.Allocated {
 			return cityid.Errorf(cityid.ErrNotFound, "%s is not allocated", code)
 		}
@@ -92,13 +88,16 @@ func (t *trustFlag) file() string {
 
 // load returns the trust file, or nil if none is named and there is none in
 // the user's folder.
-func (t *trustFlag) load() (*verify.TrustFile, error) {
-	b, err := readBounded(t.file(), verify.MaxTrustFile)
+func (t *trustFlag) load(ctx context.Context) (*verify.TrustFile, error) {
+	b, err := readBounded(ctx, t.file(), verify.MaxTrustFile)
 	if t.path == "" && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, hint(fmt.Errorf("trust root: %w", err), "cityid trust pin --node URL -o %s makes one", t.file())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("trust root: %w", err)
 	}
 	trust, err := verify.ParseTrustFile(b)
 	if err != nil {
@@ -108,8 +107,8 @@ func (t *trustFlag) load() (*verify.TrustFile, error) {
 }
 
 // required is load for commands that can do nothing without a trust root.
-func (t *trustFlag) required() (*verify.TrustFile, error) {
-	trust, err := t.load()
+func (t *trustFlag) required(ctx context.Context) (*verify.TrustFile, error) {
+	trust, err := t.load(ctx)
 	if err == nil && trust == nil {
 		err = hint(exitError{exitUndecided, errors.New("nothing can be verified without a trust root")}, "cityid trust pin --node URL pins one")
 	}
@@ -188,7 +187,7 @@ func bundleGet(f *flags) func(context.Context, []string) error {
 		if err := k.UnmarshalText([]byte(*kind)); err != nil {
 			return usageError{err}
 		}
-		trust, err := t.load()
+		trust, err := t.load(ctx)
 		if err != nil {
 			return err
 		}
@@ -202,20 +201,12 @@ func bundleGet(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		if err := f.writeBundle(b); err != nil {
+		if err := f.writeBinary("a bundle", b); err != nil {
 			return err
 		}
 		f.talk("%d octets; cityid verify checks them", len(b))
 		return nil
 	}
-}
-
-// writeBundle writes an encoded bundle, but not onto a person's screen.
-func (f *flags) writeBundle(b []byte) error {
-	if f.out == "" && f.term.isTerminal() {
-		return hint(usagef("a bundle is binary"), "name a file with -o FILE.cityid, or -o - to write it to a pipe")
-	}
-	return f.write(b)
 }
 
 func bundleArchive(f *flags) func(context.Context, []string) error {
@@ -225,11 +216,11 @@ func bundleArchive(f *flags) func(context.Context, []string) error {
 		if len(args) != 1 {
 			return usagef("want one bundle file, or - for standard input")
 		}
-		trust, err := t.required()
+		trust, err := t.required(ctx)
 		if err != nil {
 			return err
 		}
-		data, err := readBounded(args[0], verify.MaxBundle)
+		data, err := readBounded(ctx, args[0], verify.MaxBundle)
 		if err != nil {
 			return err
 		}
@@ -264,7 +255,7 @@ func bundleArchive(f *flags) func(context.Context, []string) error {
 		if data, err = b.Encode(); err != nil {
 			return err
 		}
-		if err := f.writeBundle(data); err != nil {
+		if err := f.writeBinary("a bundle", data); err != nil {
 			return err
 		}
 		f.talk("%s: %s", r.Verdict, r.Message)
@@ -300,7 +291,7 @@ func verifyFile(f *flags) func(context.Context, []string) error {
 	code := f.String("code", "", "the `code` you asked for: a bundle about another one is invalid")
 	kind := f.String("kind", "", "what you asked for: record, children, descendants or history")
 	age := f.Duration("max-age", verify.DefaultMaxAge, "how old the answer may be")
-	return func(_ context.Context, args []string) error {
+	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 {
 			return usagef("want one bundle file, or - for standard input")
 		}
@@ -319,11 +310,11 @@ func verifyFile(f *flags) func(context.Context, []string) error {
 				return usageError{err}
 			}
 		}
-		trust, err := t.required()
+		trust, err := t.required(ctx)
 		if err != nil {
 			return err
 		}
-		b, err := readBounded(args[0], verify.MaxBundle)
+		b, err := readBounded(ctx, args[0], verify.MaxBundle)
 		if err != nil {
 			return err
 		}
@@ -350,6 +341,15 @@ func parseTime(s string) (time.Time, error) {
 		}
 	}
 	return time.Time{}, usagef("time %q: want the form 2026-03-01T12:00:00Z or 2026-03-01", s)
+}
+
+// timeFlag is parseTime for times as records hold them; empty text is zero.
+func timeFlag(s string) (cityid.Time, error) {
+	t, err := parseTime(s)
+	if err != nil || t.IsZero() {
+		return 0, err
+	}
+	return cityid.TimeOf(t), nil
 }
 
 func resultTable(r *verify.Result) *table {
@@ -404,6 +404,9 @@ func trustPin(f *flags) func(context.Context, []string) error {
 	return func(ctx context.Context, args []string) error {
 		if err := noArgs(args); err != nil {
 			return err
+		}
+		if f.out == "-" {
+			return usagef("a trust root is kept in a file: name one with -o FILE")
 		}
 		t := trustFlag{flags: f, path: f.out}
 		if _, err := os.Stat(t.file()); err == nil && !*force {
@@ -469,11 +472,11 @@ func trustTable(t *verify.TrustFile) *table {
 func trustShow(f *flags) func(context.Context, []string) error {
 	var t trustFlag
 	t.setup(f)
-	return func(_ context.Context, args []string) error {
+	return func(ctx context.Context, args []string) error {
 		if err := noArgs(args); err != nil {
 			return err
 		}
-		trust, err := t.required()
+		trust, err := t.required(ctx)
 		if err != nil {
 			return err
 		}
@@ -488,7 +491,7 @@ func trustUpdate(f *flags) func(context.Context, []string) error {
 		if err := noArgs(args); err != nil {
 			return err
 		}
-		trust, err := t.required()
+		trust, err := t.required(ctx)
 		if err != nil {
 			return err
 		}
@@ -516,7 +519,7 @@ func trustUpdate(f *flags) func(context.Context, []string) error {
 				return err
 			}
 		}
-		f.talk("%d new versions", news)
+		f.talk("%s", count(news, "new version"))
 		return f.print(trustTable(trust))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 
 	"cityid"
@@ -66,7 +67,7 @@ func (s *serving) serve(ctx context.Context, n *chain.Node, ready func(net.Addr)
 			return err
 		}
 	}
-	l, err := web.Listen(ctx, s.Listen)
+	l, err := listen(ctx, s.Listen)
 	if err != nil {
 		return err
 	}
@@ -87,6 +88,15 @@ func (s *serving) serve(ctx context.Context, n *chain.Node, ready func(net.Addr)
 		return errors.Join(halted, err)
 	}
 	return err
+}
+
+// listen is web.Listen with what to do about a port that another program has.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	l, err := web.Listen(ctx, address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, hint(exitError{exitConflict, fmt.Errorf("listen on %s: another program has the port", address)}, "stop that program, perhaps another node or demo, or choose another port with --listen, such as --listen 127.0.0.1:8081")
+	}
+	return l, err
 }
 
 // awaitBlock returns the node's status once it answers from a signed block. A

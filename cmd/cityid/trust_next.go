@@ -6,11 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 
 	"cityid"
-	"cityid/keys"
 )
 
 // The next version of the trust root goes round the officers of the apex as a
@@ -37,8 +34,8 @@ func trustNextCommands() []*command {
 	}
 }
 
-func readTrustDraft(path string) (*cityid.Trust, error) {
-	b, err := readBounded(path, 1<<20)
+func readTrustDraft(ctx context.Context, path string) (*cityid.Trust, error) {
+	b, err := readBounded(ctx, path, 1<<20)
 	if err != nil {
 		return nil, err
 	}
@@ -49,21 +46,22 @@ func readTrustDraft(path string) (*cityid.Trust, error) {
 	if err := t.Statement.Check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	d := t.Statement.SigningDigest()
-	for _, s := range t.Signatures {
-		if err := keys.Verify([]byte(s.Key), d[:], s.Signature); err != nil {
-			return nil, exitError{exitNotPermitted, fmt.Errorf("%s: signature by %s: %w", path, s.Key, err)}
-		}
+	if err := signatures(t.Signatures).check(t.Statement.SigningDigest()); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &t, nil
 }
 
-func writeTrustDraft(path string, t *cityid.Trust) error {
+// writeDraft writes a draft to the file of -o.
+func (f *flags) writeDraft(t *cityid.Trust) error {
+	if f.out == "-" {
+		return usagef("a draft is kept in a file: name one with -o FILE")
+	}
 	b, err := json.MarshalIndent(t, "", "  ")
 	if err != nil {
 		return err
 	}
-	return writeFile(path, append(b, '\n'), 0o644)
+	return f.write(append(b, '\n'))
 }
 
 func trustDraft(f *flags) func(context.Context, []string) error {
@@ -83,7 +81,7 @@ func trustDraft(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		t := &cityid.Trust{Statement: *s}
-		if err := writeTrustDraft(f.out, t); err != nil {
+		if err := f.writeDraft(t); err != nil {
 			return err
 		}
 		f.talk("drafted version %d; each officer: cityid trust sign %s --key NAME", s.Version, f.out)
@@ -112,36 +110,27 @@ func trustSign(f *flags) func(context.Context, []string) error {
 	s.flags(f)
 	var names list
 	f.Var(&names, "key", "sign with this key (`name` or file); several times for several officers")
-	return func(_ context.Context, args []string) error {
+	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 || len(names) == 0 {
 			return usagef("want one draft and --key NAME")
 		}
-		t, err := readTrustDraft(args[0])
+		t, err := readTrustDraft(ctx, args[0])
 		if err != nil {
 			return err
 		}
-		d := t.Statement.SigningDigest()
-		for _, name := range names {
-			k, err := f.signer(name, &s)
-			if err != nil {
-				return err
-			}
-			sig, err := k.Sign(d[:])
-			if err != nil {
-				return err
-			}
-			i, found := slices.BinarySearchFunc(t.Signatures, k.Key, func(x cityid.KeySignature, key cityid.PublicKey) int {
-				return strings.Compare(string(x.Key), string(key))
-			})
-			if !found {
-				t.Signatures = slices.Insert(t.Signatures, i, cityid.KeySignature{Key: k.Key, Signature: sig})
-			}
+		signers, err := f.signers(ctx, names, &s)
+		if err != nil {
+			return err
 		}
-		out := f.out
-		if out == "" {
-			out = args[0]
+		signed := signatures(t.Signatures)
+		if err := signed.sign(t.Statement.SigningDigest(), signers...); err != nil {
+			return err
 		}
-		if err := writeTrustDraft(out, t); err != nil {
+		t.Signatures = signed
+		if f.out == "" {
+			f.out = args[0]
+		}
+		if err := f.writeDraft(t); err != nil {
 			return err
 		}
 		f.talk("you answer for the validators and the header below; compare them with what your own node says")
@@ -157,7 +146,7 @@ func trustPublish(f *flags) func(context.Context, []string) error {
 		if len(args) != 1 {
 			return usagef("want one signed draft")
 		}
-		t, err := readTrustDraft(args[0])
+		t, err := readTrustDraft(ctx, args[0])
 		if err != nil {
 			return err
 		}

@@ -5,10 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -42,17 +39,17 @@ func txCommand() *command {
 
 // txFile is a transaction on its way round the signers.
 type txFile struct {
-	Version    int                   `json:"version"`    // 1
-	Body       cityid.Bytes          `json:"body"`       // what is signed
-	Signatures []cityid.KeySignature `json:"signatures"` // in byte order of the keys, each once
+	Version    int          `json:"version"` // 1
+	Body       cityid.Bytes `json:"body"`    // what is signed
+	Signatures signatures   `json:"signatures"`
 }
 
 // maxTxFile bounds a transaction file in octets: the text form of the largest
 // transaction.
 const maxTxFile = 2 * cityid.MaxTx
 
-func readTxFile(path string) (*txFile, *cityid.Body, error) {
-	b, err := readBounded(path, maxTxFile)
+func readTxFile(ctx context.Context, path string) (*txFile, *cityid.Body, error) {
+	b, err := readBounded(ctx, path, maxTxFile)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -67,14 +64,13 @@ func readTxFile(path string) (*txFile, *cityid.Body, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	d := cityid.SigningDigest(t.Body)
-	for i, s := range t.Signatures {
-		if !slices.Contains(body.Signers, s.Key) || i > 0 && t.Signatures[i-1].Key >= s.Key {
-			return nil, nil, fmt.Errorf("%s: the signature by %s is out of order, or of somebody who is not among the signers", path, s.Key)
+	for _, s := range t.Signatures {
+		if !slices.Contains(body.Signers, s.Key) {
+			return nil, nil, fmt.Errorf("%s: %s has signed, but is not among the signers", path, s.Key)
 		}
-		if err := keys.Verify([]byte(s.Key), d[:], s.Signature); err != nil {
-			return nil, nil, exitError{exitNotPermitted, fmt.Errorf("%s: signature by %s: %w", path, s.Key, err)}
-		}
+	}
+	if err := t.Signatures.check(cityid.SigningDigest(t.Body)); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &t, body, nil
 }
@@ -92,7 +88,7 @@ func (t *txFile) assemble(body *cityid.Body) (*cityid.Tx, error) {
 	tx := &cityid.Tx{Body: t.Body}
 	var missing []string
 	for _, k := range body.Signers {
-		if i, ok := t.find(k); ok {
+		if i, ok := t.Signatures.find(k); ok {
 			tx.Signatures = append(tx.Signatures, t.Signatures[i].Signature)
 		} else {
 			missing = append(missing, k.String())
@@ -104,50 +100,44 @@ func (t *txFile) assemble(body *cityid.Body) (*cityid.Tx, error) {
 	return tx, nil
 }
 
+// signatures are in byte order of their keys, each of which stands once.
+type signatures []cityid.KeySignature
+
 // find returns where the signature by a key stands, or should stand.
-func (t *txFile) find(k cityid.PublicKey) (int, bool) {
-	return slices.BinarySearchFunc(t.Signatures, k, func(s cityid.KeySignature, k cityid.PublicKey) int {
+func (l signatures) find(k cityid.PublicKey) (int, bool) {
+	return slices.BinarySearchFunc(l, k, func(s cityid.KeySignature, k cityid.PublicKey) int {
 		return strings.Compare(string(s.Key), string(k))
 	})
 }
 
 // add puts a signature in its place, unless the key has signed.
-func (t *txFile) add(s cityid.KeySignature) {
-	if i, ok := t.find(s.Key); !ok {
-		t.Signatures = slices.Insert(t.Signatures, i, s)
+func (l *signatures) add(s cityid.KeySignature) {
+	if i, ok := l.find(s.Key); !ok {
+		*l = slices.Insert(*l, i, s)
 	}
 }
 
-// readBounded reads a file of at most limit octets.
-func readBounded(path string, limit int64) ([]byte, error) {
-	var r io.Reader = os.Stdin
-	if path != "-" {
-		f, err := os.Open(path)
+// sign adds the signatures of signers over a digest.
+func (l *signatures) sign(d cityid.Digest, signers ...cityid.Signer) error {
+	for _, s := range signers {
+		sig, err := s.Sign(d[:])
 		if err != nil {
-			return nil, err
+			return err
 		}
-		defer f.Close()
-		r = f
+		l.add(cityid.KeySignature{Key: s.Key, Signature: sig})
 	}
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d octets", path, limit)
-	}
-	return b, nil
+	return nil
 }
 
-// strictJSON decodes exactly one JSON value and refuses unknown fields.
-func strictJSON(b []byte, v any) error {
-	d := json.NewDecoder(strings.NewReader(string(b)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the JSON value")
+// check refuses signatures that are out of order, or do not hold over a digest.
+func (l signatures) check(d cityid.Digest) error {
+	for i, s := range l {
+		if i > 0 && l[i-1].Key >= s.Key {
+			return fmt.Errorf("the signature by %s is out of order", s.Key)
+		}
+		if err := keys.Verify([]byte(s.Key), d[:], s.Signature); err != nil {
+			return exitError{exitNotPermitted, fmt.Errorf("signature by %s: %w", s.Key, err)}
+		}
 	}
 	return nil
 }
@@ -157,7 +147,7 @@ type writing struct {
 	*flags
 	secrets
 	keys     list
-	signers  list
+	others   list
 	memo     string
 	note     string
 	save     string
@@ -170,13 +160,16 @@ func (w *writing) setup(f *flags) {
 	w.flags = f
 	w.secrets.flags(f)
 	f.Var(&w.keys, "key", "sign with this key (`name` or file); several times for several signers")
-	f.Var(&w.signers, "signer", "with --save: the `public key` of somebody who will sign elsewhere")
+	f.Var(&w.others, "signer", "with --save: the `public key` of somebody who will sign elsewhere")
 	f.StringVar(&w.memo, "memo", "", "a remark that is published with the transaction")
 	f.StringVar(&w.save, "save", "", "write the transaction to this `file` instead of submitting it")
 	f.StringVar(&w.chain, "chain", "", "chain `id`, when no node can be asked")
 	f.BoolVar(&w.propose, "propose", false, "put it before the policies it needs as a proposal")
 	f.DurationVar(&w.lifetime, "lifetime", 10*time.Minute, "how long the transaction may wait to be recorded, at most 1h")
 }
+
+// maxLifetime is how long a transaction may wait.
+const maxLifetime = time.Hour
 
 // submit makes a transaction of ops, signs it, and submits it or saves it. It
 // prints the receipt.
@@ -194,8 +187,11 @@ func (w *writing) send(ctx context.Context, ops ...cityid.Operation) (*cityid.Re
 	if w.propose {
 		ops = []cityid.Operation{{Propose: &cityid.Propose{Operations: ops, Note: w.note}}}
 	}
-	if len(w.keys) == 0 && (w.save == "" || len(w.signers) == 0) {
+	if len(w.keys) == 0 && (w.save == "" || len(w.others) == 0) {
 		return nil, usagef("who signs? give --key NAME, or --save FILE and --signer PUBLIC-KEY")
+	}
+	if w.lifetime <= 0 || w.lifetime > maxLifetime {
+		return nil, usagef("--lifetime %s: want at most %s", w.lifetime, maxLifetime)
 	}
 	body := cityid.Body{Chain: w.chain, Memo: w.memo, Operations: ops}
 	c, err := w.base(ctx, &body)
@@ -203,15 +199,11 @@ func (w *writing) send(ctx context.Context, ops ...cityid.Operation) (*cityid.Re
 		return nil, err
 	}
 	if w.save != "" {
-		return nil, w.saveTx(body)
+		return nil, w.saveTx(ctx, body)
 	}
-	var signers []cityid.Signer
-	for _, name := range w.keys {
-		s, err := w.signer(name, &w.secrets)
-		if err != nil {
-			return nil, err
-		}
-		signers = append(signers, s)
+	signers, err := w.flags.signers(ctx, w.keys, &w.secrets)
+	if err != nil {
+		return nil, err
 	}
 	tx, err := cityid.SignTx(body, signers...)
 	if err != nil {
@@ -254,7 +246,7 @@ func (w *writing) base(ctx context.Context, body *cityid.Body) (*client.Client, 
 	body.Chain = s.Chain
 	// A block's time may run ahead of the last one by the heartbeat.
 	body.Expires = cityid.TimeOf(latest(s.Time, time.Now()).Add(w.lifetime))
-	if limit := cityid.TimeOf(s.Time.Add(time.Hour)); body.Expires > limit {
+	if limit := cityid.TimeOf(s.Time.Add(maxLifetime)); body.Expires > limit {
 		body.Expires = limit
 	}
 	return c, nil
@@ -269,18 +261,16 @@ func latest(a, b time.Time) time.Time {
 
 // saveTx writes the transaction with the signatures of --key, open for those of
 // --signer.
-func (w *writing) saveTx(body cityid.Body) error {
+func (w *writing) saveTx(ctx context.Context, body cityid.Body) error {
 	t := &txFile{Version: 1}
-	var mine []cityid.Signer
-	for _, name := range w.keys {
-		s, err := w.signer(name, &w.secrets)
-		if err != nil {
-			return err
-		}
-		mine = append(mine, s)
+	mine, err := w.flags.signers(ctx, w.keys, &w.secrets)
+	if err != nil {
+		return err
+	}
+	for _, s := range mine {
 		body.Signers = append(body.Signers, s.Key)
 	}
-	for _, text := range w.signers {
+	for _, text := range w.others {
 		k, err := w.publicKey(text)
 		if err != nil {
 			return err
@@ -293,26 +283,14 @@ func (w *writing) saveTx(body cityid.Body) error {
 		return err
 	}
 	t.Body = cityid.MustMarshal(&body)
-	if err := t.sign(mine...); err != nil {
+	if err := t.Signatures.sign(cityid.SigningDigest(t.Body), mine...); err != nil {
 		return err
 	}
-	if err := writeFile(w.save, t.encode(), 0o644); err != nil {
+	if err := w.writeTo(w.save, t.encode()); err != nil {
 		return err
 	}
 	w.talk("transaction saved to %s, signed by %d of %d; it can be recorded until %s", w.save, len(t.Signatures), len(body.Signers), body.Expires)
 	w.talk("  each signer: cityid tx sign %s --key NAME; then: cityid tx submit %s", w.save, w.save)
-	return nil
-}
-
-func (t *txFile) sign(signers ...cityid.Signer) error {
-	d := cityid.SigningDigest(t.Body)
-	for _, s := range signers {
-		sig, err := s.Sign(d[:])
-		if err != nil {
-			return err
-		}
-		t.add(cityid.KeySignature{Key: s.Key, Signature: sig})
-	}
 	return nil
 }
 
@@ -339,7 +317,7 @@ func txNew(f *flags) func(context.Context, []string) error {
 		if len(args) != 1 {
 			return usagef("want one file of operations, or - for standard input")
 		}
-		b, err := readBounded(args[0], maxTxFile)
+		b, err := readBounded(ctx, args[0], maxTxFile)
 		if err != nil {
 			return err
 		}
@@ -352,11 +330,11 @@ func txNew(f *flags) func(context.Context, []string) error {
 }
 
 func txShow(f *flags) func(context.Context, []string) error {
-	return func(_ context.Context, args []string) error {
+	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 {
 			return usagef("want one transaction file")
 		}
-		t, body, err := readTxFile(args[0])
+		t, body, err := readTxFile(ctx, args[0])
 		if err != nil {
 			return err
 		}
@@ -378,7 +356,7 @@ func txShow(f *flags) func(context.Context, []string) error {
 		}
 		for _, k := range body.Signers {
 			state := "has not signed"
-			if _, ok := t.find(k); ok {
+			if _, ok := t.Signatures.find(k); ok {
 				state = "has signed"
 			}
 			out.rows = append(out.rows, []string{"signer", k.String() + " " + state})
@@ -392,49 +370,48 @@ func txSign(f *flags) func(context.Context, []string) error {
 	s.flags(f)
 	var names list
 	f.Var(&names, "key", "sign with this key (`name` or file)")
-	return func(_ context.Context, args []string) error {
+	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 || len(names) == 0 {
 			return usagef("want one transaction file and --key NAME")
 		}
-		t, body, err := readTxFile(args[0])
+		t, body, err := readTxFile(ctx, args[0])
 		if err != nil {
 			return err
 		}
-		for _, name := range names {
-			signer, err := f.signer(name, &s)
-			if err != nil {
-				return err
-			}
-			if !slices.Contains(body.Signers, signer.Key) {
-				return exitError{exitNotPermitted, fmt.Errorf("key %s is not among the signers of this transaction", name)}
-			}
-			if err := t.sign(signer); err != nil {
-				return err
-			}
-		}
-		out := f.out
-		if out == "" {
-			out = args[0]
-		}
-		if err := writeFile(out, t.encode(), 0o644); err != nil {
+		signers, err := f.signers(ctx, names, &s)
+		if err != nil {
 			return err
 		}
-		f.talk("%s is signed by %d of %d", out, len(t.Signatures), len(body.Signers))
+		for i, k := range signers {
+			if !slices.Contains(body.Signers, k.Key) {
+				return exitError{exitNotPermitted, fmt.Errorf("key %s is not among the signers of this transaction", names[i])}
+			}
+		}
+		if err := t.Signatures.sign(cityid.SigningDigest(t.Body), signers...); err != nil {
+			return err
+		}
+		if f.out == "" {
+			f.out = args[0]
+		}
+		if err := f.write(t.encode()); err != nil {
+			return err
+		}
+		f.talk("%s is signed by %d of %d", f.out, len(t.Signatures), len(body.Signers))
 		return nil
 	}
 }
 
 func txCombine(f *flags) func(context.Context, []string) error {
-	return func(_ context.Context, args []string) error {
+	return func(ctx context.Context, args []string) error {
 		if len(args) < 2 {
 			return usagef("want two or more copies of one transaction file")
 		}
-		all, body, err := readTxFile(args[0])
+		all, body, err := readTxFile(ctx, args[0])
 		if err != nil {
 			return err
 		}
 		for _, path := range args[1:] {
-			t, _, err := readTxFile(path)
+			t, _, err := readTxFile(ctx, path)
 			if err != nil {
 				return err
 			}
@@ -442,7 +419,7 @@ func txCombine(f *flags) func(context.Context, []string) error {
 				return exitError{exitConflict, fmt.Errorf("%s and %s are different transactions", args[0], path)}
 			}
 			for _, s := range t.Signatures {
-				all.add(s)
+				all.Signatures.add(s)
 			}
 		}
 		f.talk("signed by %d of %d", len(all.Signatures), len(body.Signers))
@@ -455,7 +432,7 @@ func txSubmit(f *flags) func(context.Context, []string) error {
 		if len(args) != 1 {
 			return usagef("want one transaction file")
 		}
-		t, body, err := readTxFile(args[0])
+		t, body, err := readTxFile(ctx, args[0])
 		if err != nil {
 			return err
 		}
