@@ -75,11 +75,14 @@ func (l *Link) Encode() ([]byte, error) {
 }
 
 // DecodeLink returns the link with the given encoding. Like [Decode] it checks
-// the outer form alone, and its error wraps [ErrUnsupported] if the link is of a
-// later version.
+// the outer form alone, and its error wraps [ErrUnsupported] if the link says
+// that it is of a later version.
 func DecodeLink(data []byte) (*Link, error) {
 	if len(data) > MaxLink {
 		return nil, fmt.Errorf("link of %d octets: at most %d", len(data), MaxLink)
+	}
+	if laterVersion(data, LinkVersion) {
+		return nil, fmt.Errorf("link: %w", ErrUnsupported)
 	}
 	l := new(Link)
 	if err := cityid.Unmarshal(data, l); err != nil {

@@ -84,10 +84,13 @@ func (b *Bundle) Encode() ([]byte, error) {
 
 // Decode returns the bundle with the given encoding. It checks the outer form
 // alone; the parts are for [Check]. The error wraps [ErrUnsupported] if the
-// bundle is of a later version, as far as that can be read with these fields.
+// bundle says that it is of a later version, whatever else is in it.
 func Decode(data []byte) (*Bundle, error) {
 	if len(data) > MaxBundle {
 		return nil, tooLarge(len(data))
+	}
+	if laterVersion(data, Version) {
+		return nil, ErrUnsupported
 	}
 	b := new(Bundle)
 	if err := cityid.Unmarshal(data, b); err != nil {
@@ -97,6 +100,14 @@ func Decode(data []byte) (*Bundle, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// laterVersion reports whether data begins as a map does in which field 1 is a
+// number above ours, which is below 24. That is where every version of bundles
+// and links has its number; the fields a later one may have besides are not
+// known here.
+func laterVersion(data []byte, ours byte) bool {
+	return len(data) > 2 && data[0] > 0xa0 && data[0] < 0xb8 && data[1] == 0x01 && data[2] > ours && data[2] <= 0x1b
 }
 
 func tooLarge(n int) error {

@@ -60,6 +60,9 @@ func (t *trusted) verify(s *SignedHeader) error {
 	if err := header.VerifyCommit(t.at.ChainID, s.Validators, s.Header, s.Commit, keys.VerifyEd25519); err != nil {
 		return err
 	}
+	if !s.Header.Time.After(t.at.Time) {
+		return fmt.Errorf("%w: header %d is not later than header %d", header.ErrInvalid, s.Header.Height, t.at.Height)
+	}
 	if s.Header.Height-1 == t.at.Height {
 		return fmt.Errorf("%w: header %d is signed by other validators than the header before it names", header.ErrInvalid, s.Header.Height)
 	}
@@ -177,6 +180,9 @@ func (c *checker) checkConnection() (string, *finding) {
 				return "", f
 			}
 			h.ChainID = s.Chain
+		}
+		if h.Height <= t.at.Height {
+			return "", invalid(ReasonMalformed, "transitions: header %d comes after header %d", h.Height, t.at.Height)
 		}
 		var f *finding
 		if signed, f = readSigned(h, block, t.set); f != nil {

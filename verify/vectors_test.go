@@ -152,6 +152,9 @@ func (m *maker) undecided() {
 	add("listing-changed-since", "an entry of the listing was allocated after the time wanted", 1, listing(t, c.way(t, 1, 1, 24), c.before(24), city, cityid.AnswerChildren), 24, verify.ReasonChangedSince).At = c.at(21).header.Time
 	add("trust-expired", "the head is later than the trust root by more than the trusting period", 3, record(t, c.way(t, 3, 3, 34), c.before(34), city), 34, verify.ReasonTrustExpired)
 	add("trust-gap", "the trust root versions carried begin after a gap", 1, record(t, c.way(t, 2, 3, 27), c.before(27), city), 27, verify.ReasonOtherTrust)
+	add("trust-gap-tag", "the same, under the tag of the verifier's version", 1, mutate(t, record(t, c.way(t, 2, 3, 27), c.before(27), city), func(b *verify.Bundle) {
+		b.Trust = verify.TagOf(&c.trusts[0], b.Kind, b.Code)
+	}), 27, verify.ReasonOtherTrust)
 	add("trust-known", "of the trust root versions carried the verifier holds the first", 2, record(t, c.way(t, 1, 3, 27), c.before(27), city), 27, verify.ReasonOtherTrust)
 	add("trust-other", "made for version 2 of the trust root, judged by version 1", 1, record(t, c.way(t, 2, 2, 17), c.before(17), city), 17, verify.ReasonOtherTrust)
 	add("trust-below", "the head is older than the trust root and signed by other validators", 3, record(t, c.way(t, 3, 3, 17), c.before(17), city), 27, verify.ReasonNotConnected)
@@ -162,6 +165,10 @@ func (m *maker) undecided() {
 		b.Code = cityid.MustParse("MA.156.1301.99")
 	}), 11, verify.ReasonOtherTrust)
 	add("version", "a version of the format that does not exist yet", 1, mutate(t, b, func(b *verify.Bundle) { b.Version = 2 }), 11, verify.ReasonUnsupported)
+	later := add("version-fields", "the same, with a field that version 1 has not", 1, b, 11, verify.ReasonUnsupported)
+	later.Bundle = append(encode(t, b), 0x08, 0xf5)
+	later.Bundle[0]++   // the number of fields
+	later.Bundle[2] = 2 // the version
 
 	f := foreign()
 	alien := record(t, f.way(t, 1, 1, 8), f.before(8), city)

@@ -23,6 +23,9 @@
 //
 // A bundle is one CBOR map in core deterministic encoding (RFC 8949, section
 // 4.2.1) of at most [MaxBundle] octets, read by the rules of [cityid.Unmarshal].
+// In every version field 1 is the number of the version, and the map has no more
+// than 23 fields: octets that begin with such a map and a number greater than 1
+// are of a later version, whatever follows.
 // Field numbers are the integer keys; "bytes" is a byte string.
 //
 //	bundle:  1 version      1
@@ -295,8 +298,12 @@ func refuse(err error) *finding {
 	return invalid(ReasonMalformed, "%v", err)
 }
 
-// checkTag checks that the step leads on from the trust root that decides.
+// checkTag checks that the step leads on from the trust root that decides. With
+// none that does, there are no validators to judge the headers by.
 func (c *checker) checkTag() (string, *finding) {
+	if c.vals == nil {
+		return "", undecided(ReasonOtherTrust, "the step leads on from a version of the trust root that is not connected to yours")
+	}
 	if want := TagOf(c.base, c.b.Kind, c.b.Code); c.b.Trust != want {
 		return "", undecided(ReasonOtherTrust, "the bundle was made for another trust root (tag %s) than version %d of %s (tag %s): ask for one that leads on from yours", c.b.Trust, c.base.Statement.Version, c.base.Statement.Zone, want)
 	}
