@@ -251,7 +251,7 @@ func rangeVector(t *testing.T) []line {
 	}
 	return []line{
 		hexLine("root", root[:]), hexLine("lo", r.Lo), hexLine("hi", r.Hi), {"shallow", fmt.Sprint(r.Shallow)},
-		hexLine("listed key", list[0].Key), {"keys listed", fmt.Sprint(len(list))}, hexLine("proof", must(p.MarshalBinary())(t)),
+		hexLine("listed key", list[0].Key), hexLine("its value", []byte("2")), {"keys listed", fmt.Sprint(len(list))}, hexLine("proof", must(p.MarshalBinary())(t)),
 	}
 }
 

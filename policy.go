@@ -190,10 +190,10 @@ func (q *Quorum) Blocked(rejecting KeySet) bool {
 	return len(q.Members)-distinctVotes(q.votes(rejecting)) < int(q.Threshold)
 }
 
-// has reports whether key stands anywhere in the quorum.
-func (q *Quorum) has(key PublicKey) bool {
+// Has reports whether key stands anywhere in the quorum.
+func (q *Quorum) Has(key PublicKey) bool {
 	return slices.ContainsFunc(q.Members, func(m QuorumMember) bool {
-		return slices.Contains(m.Keys, key) || m.Quorum != nil && m.Quorum.has(key)
+		return slices.Contains(m.Keys, key) || m.Quorum != nil && m.Quorum.Has(key)
 	})
 }
 

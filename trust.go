@@ -109,7 +109,7 @@ func (t *Trust) VerifySuccessor(next *Trust, verify func(pub, msg, sig []byte) e
 		if i > 0 && next.Signatures[i-1].Key >= s.Key {
 			return Errorf(ErrMalformed, "trust root version %d: signatures must be in byte order of their keys", b.Version)
 		}
-		if !a.Quorum.has(s.Key) {
+		if !a.Quorum.Has(s.Key) {
 			return Errorf(ErrNotPermitted, "trust root version %d: %s is not of the quorum of version %d", b.Version, s.Key, a.Version)
 		}
 		if err := verify([]byte(s.Key), d[:], s.Signature); err != nil {

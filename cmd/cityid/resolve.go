@@ -353,7 +353,11 @@ func timeFlag(s string) (cityid.Time, error) {
 }
 
 func resultTable(r *verify.Result) *table {
-	t := fields(r, "verdict", r.Verdict.String(), "says", r.Message, "code", r.Code.Display())
+	verdict := r.Verdict.String()
+	if r.Verdict == verify.Valid && !r.Allocated && (r.Kind == cityid.AnswerRecord || r.Kind == cityid.AnswerHistory) {
+		verdict += ": not allocated"
+	}
+	t := fields(r, "verdict", verdict, "says", r.Message, "code", r.Code.Display())
 	row := func(cells ...string) { t.rows = append(t.rows, cells) }
 	if r.Record != nil {
 		for _, n := range r.Record.Content.Names {

@@ -110,6 +110,8 @@ func trustSign(f *flags) func(context.Context, []string) error {
 	s.flags(f)
 	var names list
 	f.Var(&names, "key", "sign with this key (`name` or file); several times for several officers")
+	var pinned trustFlag
+	pinned.setup(f)
 	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 || len(names) == 0 {
 			return usagef("want one draft and --key NAME")
@@ -120,6 +122,9 @@ func trustSign(f *flags) func(context.Context, []string) error {
 		}
 		signers, err := f.signers(ctx, names, &s)
 		if err != nil {
+			return err
+		}
+		if err := mayRenew(ctx, &pinned, t, signers); err != nil {
 			return err
 		}
 		signed := signatures(t.Signatures)
@@ -137,6 +142,31 @@ func trustSign(f *flags) func(context.Context, []string) error {
 		f.out = ""
 		return f.print(draftTable(t))
 	}
+}
+
+// mayRenew refuses signers who are not of the quorum of the version before, by
+// which the draft will be judged, and drafts that do not follow it. It can tell
+// if the trust root is pinned at that version.
+func mayRenew(ctx context.Context, pinned *trustFlag, t *cityid.Trust, signers []cityid.Signer) error {
+	trust, err := pinned.load(ctx)
+	if err != nil {
+		return err
+	}
+	next := &t.Statement
+	if trust == nil || trust.Latest().Statement.Version+1 != next.Version {
+		pinned.flags.talk("not checked: whether the draft follows version %d and you are of its quorum; cityid trust pin and update would tell", next.Version-1)
+		return nil
+	}
+	last := &trust.Latest().Statement
+	if next.Prev != last.Hash() || next.Chain != last.Chain || next.Zone != last.Zone {
+		return exitError{exitConflict, fmt.Errorf("the draft does not follow version %d of your trust root", last.Version)}
+	}
+	for _, s := range signers {
+		if !last.Quorum.Has(s.Key) {
+			return exitError{exitNotPermitted, fmt.Errorf("key %s is not of the quorum of version %d, which signs the next", fingerprint(s.Key), last.Version)}
+		}
+	}
+	return nil
 }
 
 func trustPublish(f *flags) func(context.Context, []string) error {

@@ -121,7 +121,7 @@ func (p *parser) seal(i int, a *cityid.Allocation) {
 	case p.o.SaltKey == [32]byte{}:
 		if !p.noSalt {
 			p.noSalt = true
-			p.report(i, nil, "objects of class %s are sealed: name the file that keeps the key of their salts", a.Code.Class())
+			p.report(i, nil, "objects of class %s are sealed: name a file for their contents (--sealed FILE)", a.Code.Class())
 		}
 		return
 	}

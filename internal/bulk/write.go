@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/xuri/excelize/v2"
 
@@ -82,6 +83,17 @@ func writeRecord(b *bufio.Writer, cells []string) {
 	b.WriteString("\r\n")
 }
 
+// visible replaces control characters, so that a table can not speak to the
+// terminal on which its errors are read.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
+
 // WriteErrors writes problems as errors.csv: line, column, cell, value, reason.
 func WriteErrors(w io.Writer, list Problems) error {
 	return WriteCSV(w, []string{"line", "column", "cell", "value", "reason"}, func(yield func([]string) bool) {
@@ -90,7 +102,7 @@ func WriteErrors(w io.Writer, list Problems) error {
 			if p.Line > 0 {
 				line = strconv.Itoa(p.Line)
 			}
-			if !yield([]string{line, p.Column, p.Cell, p.Value, p.Reason}) {
+			if !yield([]string{line, visible(p.Column), p.Cell, visible(p.Value), visible(p.Reason)}) {
 				return
 			}
 		}
