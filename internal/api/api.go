@@ -149,7 +149,7 @@ func Handler(c Config) http.Handler {
 	if c.Wait == 0 {
 		c.Wait = 30 * time.Second
 	}
-	h := &handler{source: c.Source, wait: c.Wait}
+	h := &handler{source: newListings(c.Source), wait: c.Wait}
 	mux := http.NewServeMux()
 	for _, r := range h.routes(c.Writes) {
 		mux.Handle(r.pattern, r.methods)

@@ -16,13 +16,14 @@
 // # A block
 //
 // A transaction is checked before it enters the mempool (chain, lifetime,
-// signatures, not recorded yet), proposed unless it has expired, and carried
-// out whole or not at all. Its result in the block is a code of package cityid
-// (0: applied) and, as data that the next header commits to, the CBOR map
-// {1: index of the refused operation, -1 for the whole, 0 if applied; 2: numbers
-// of the proposals made}.
+// signatures, not recorded yet, and signers who may do anything at all: see
+// sift.go), proposed unless it has expired, and carried out whole or not at all.
+// Its result in the block is a code of package cityid (0: applied) and, as data
+// that the next header commits to, the CBOR map {1: index of the refused
+// operation, -1 for the whole, 0 if applied; 2: numbers of the proposals made}.
 // A refused transaction stands in its block like any other; nothing a
-// transaction holds can stop the chain.
+// transaction holds can stop the chain. Receipts of applied transactions are kept
+// for good, of refused ones for two days.
 //
 // The state after a block is staged in memory and written in Commit, in one
 // synced batch with everything else: height, time, receipts, block log. So a
@@ -103,6 +104,8 @@ type Application struct {
 	clock   func() time.Time // for admitting to the mempool only; never for executing
 	cache   *verifyCache
 	track   *tracker
+	// What those may submit whom the state does not know.
+	strangers allowance
 
 	// Used by the consensus connection alone.
 	staged   *staged
@@ -133,6 +136,11 @@ func (h *head) time() time.Time { return time.Unix(0, h.Nanos).UTC() }
 var headKey = []byte("h") // head
 
 func receiptKey(id cityid.Digest) []byte { return append([]byte("t"), id[:]...) } // storedReceipt
+
+// refusedKey is the key of the ids, one after the other, that a block refused.
+func refusedKey(at cityid.Time, height uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64([]byte("f"), uint64(at)), height)
+}
 
 // blockKey is the key of the hash of a block that is not in the block log yet.
 func blockKey(height uint64) []byte { return binary.BigEndian.AppendUint64([]byte("b"), height) }
@@ -315,9 +323,9 @@ func (a *Application) checkTx(raw []byte) (err error) {
 	return a.track.enter(key, pooled{id: tx.ID(), expires: body.Expires})
 }
 
-// admit checks a decoded transaction against the committed parameters, as of
-// the time the next block can be expected to have: that of the last one, or
-// this machine's if that is later, as it is after a long stop.
+// admit checks a decoded transaction against the committed state, as of the
+// time the next block can be expected to have: that of the last one, or this
+// machine's if that is later, as it is after a long stop.
 func (a *Application) admit(tx *cityid.Tx, body *cityid.Body) error {
 	h := a.committed()
 	if h.Height == 0 {
@@ -330,7 +338,10 @@ func (a *Application) admit(tx *cityid.Tx, body *cityid.Body) error {
 		return errClosed()
 	}
 	defer view.Close()
-	return registry.Admit(reader{view}, block, tx, body, a.cache.verify)
+	if err := registry.Admit(reader{view}, block, tx, body, a.cache.verify); err != nil {
+		return err
+	}
+	return a.sift(reader{view}, block, tx, body)
 }
 
 // reader reads a version of the state for package registry, and panics where

@@ -57,6 +57,7 @@ type EngineConfig struct {
 type Engine struct {
 	*Local
 	databases *databases
+	conns     proxy.AppConns // nil before they are started
 	exec      *sm.BlockExecutor
 
 	clockMu sync.Mutex
@@ -133,6 +134,7 @@ func (e *Engine) open(cfg EngineConfig) error {
 	if err := conns.Start(); err != nil {
 		return err
 	}
+	e.conns = conns
 	shake := consensus.NewHandshaker(states, state, blocks, doc)
 	shake.SetLogger(log)
 	if err := shake.Handshake(conns); err != nil {
@@ -309,5 +311,9 @@ func (e *Engine) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.app.close()
-	return errors.Join(e.app.closeStore(), e.databases.closeAll())
+	var errs []error
+	if e.conns != nil && e.conns.IsRunning() {
+		errs = append(errs, e.conns.Stop())
+	}
+	return errors.Join(append(errs, e.app.closeStore(), e.databases.closeAll())...)
 }

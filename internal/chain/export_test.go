@@ -18,6 +18,11 @@ import (
 // App returns the application behind l.
 func (l *Local) App() *Application { return l.app }
 
+// Stands reports whether a signer had something applied lately.
+func (l *Local) Stands(signer cityid.PublicKey) bool {
+	return l.app.track.stands([]cityid.PublicKey{signer})
+}
+
 // View returns the latest state.
 func (l *Local) View() (*store.View, error) { return l.app.store.Latest() }
 

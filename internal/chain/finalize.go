@@ -30,9 +30,10 @@ type staged struct {
 	height   uint64
 	time     time.Time
 	root     cityid.Digest
-	keys     []types.TxKey    // of the transactions it carries
-	applied  []pooled         // of those that were applied
-	receipts []cityid.Receipt // of all, except repetitions of one applied before
+	keys     []types.TxKey      // of the transactions it carries
+	applied  []pooled           // of those that were applied
+	receipts []cityid.Receipt   // of all, except repetitions of one applied before
+	signers  []cityid.PublicKey // who could have something applied
 }
 
 // stage begins a block on the committed state, or on the genesis.
@@ -288,13 +289,7 @@ func (a *Application) execute(s *staged, req *abci.RequestFinalizeBlock) ([]*abc
 	if err := exec.End(); err != nil {
 		return nil, err
 	}
-	for i := range s.receipts {
-		r := &s.receipts[i]
-		if err := s.batch.SetSide(receiptKey(r.ID), cityid.MustMarshal(storedReceiptOf(r))); err != nil {
-			return nil, err
-		}
-	}
-	return results, nil
+	return results, a.keepReceipts(s)
 }
 
 // apply carries out one transaction and notes its receipt.
@@ -308,6 +303,9 @@ func (a *Application) apply(exec *registry.Executor, s *staged, d *decodedTx) *a
 	r := cityid.Receipt{ID: d.id, Height: s.height, Time: cityid.TimeOf(s.time), Proposals: result.Proposals}
 	if err == nil {
 		s.applied = append(s.applied, pooled{id: d.id, expires: d.body.Expires})
+		if slices.ContainsFunc(d.body.Operations, authorizes) {
+			s.signers = append(s.signers, d.body.Signers...)
+		}
 	} else {
 		r.Code, r.Operation, r.Message = cityid.CodeOf(err), -1, messageOf(err)
 		var refusal *cityid.Error

@@ -17,8 +17,8 @@ import (
 	"cityid/verify"
 )
 
-// publishTrust publishes the next version of the trust root and returns it.
-func publishTrust(t testing.TB, e *chain.Engine) *cityid.Trust {
+// signNextTrust returns the next version of the trust root, signed.
+func signNextTrust(t testing.TB, e *chain.Engine) *cityid.Trust {
 	t.Helper()
 	s, err := e.NextTrust(ctx)
 	if err != nil {
@@ -29,9 +29,15 @@ func publishTrust(t testing.TB, e *chain.Engine) *cityid.Trust {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trust := cityid.Trust{Statement: *s, Signatures: []cityid.KeySignature{{Key: chaintest.Key(0).Key, Signature: sig}}}
-	submit(t, e, cityid.Operation{SetTrust: &cityid.SetTrust{Trust: trust}})
-	return &trust
+	return &cityid.Trust{Statement: *s, Signatures: []cityid.KeySignature{{Key: chaintest.Key(0).Key, Signature: sig}}}
+}
+
+// publishTrust publishes the next version of the trust root and returns it.
+func publishTrust(t testing.TB, e *chain.Engine) *cityid.Trust {
+	t.Helper()
+	trust := signNextTrust(t, e)
+	submit(t, e, cityid.Operation{SetTrust: &cityid.SetTrust{Trust: *trust}})
+	return trust
 }
 
 // getBundle asks for a bundle and decodes it.

@@ -255,6 +255,11 @@ func (n *Node) close() error {
 		n.comet.Wait()
 		time.Sleep(quietTime)
 	}
+	if n.comet != nil {
+		// CometBFT leaves its connections to the application open, and with them
+		// a goroutine that keeps the whole state in memory.
+		errs = append(errs, n.comet.ProxyApp().Stop())
+	}
 	if n.Local != nil {
 		errs = append(errs, n.app.closeStore())
 	}

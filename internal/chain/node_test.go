@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -351,4 +352,35 @@ func TestGenesisFile(t *testing.T) {
 	if err := g.Check(); err == nil {
 		t.Error("a genesis without an apex is accepted")
 	}
+}
+
+// A node that is stopped leaves no goroutine behind, except two that belong to
+// the file of CometBFT's write-ahead log and hold nothing else.
+func TestStopLeavesNothing(t *testing.T) {
+	w := chaintest.Start(t, 1, 0)
+	nodeSubmit(t, w, 0, city(1))
+	w.Stop(0) // whatever the first node of a process leaves for good is there now
+	before := settled(0, 1500*time.Millisecond)
+	for i := range 2 {
+		w.Restart(0)
+		nodeSubmit(t, w, 0, city(2+i))
+		w.Stop(0)
+	}
+	before += 2 * 2
+	if after := settled(before, 10*time.Second); after > before {
+		buf := make([]byte, 1<<20)
+		t.Errorf("%d goroutines expected, %d there:\n%s", before, after, buf[:runtime.Stack(buf, true)])
+	}
+}
+
+// settled returns the number of goroutines once it is at most want, or has not
+// fallen for a time.
+func settled(want int, quiet time.Duration) int {
+	n := runtime.NumGoroutine()
+	for since := time.Now(); n > want && time.Since(since) < quiet; time.Sleep(10 * time.Millisecond) {
+		if m := runtime.NumGoroutine(); m < n {
+			n, since = m, time.Now()
+		}
+	}
+	return n
 }

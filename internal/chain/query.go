@@ -14,7 +14,7 @@ import (
 const (
 	maxChildren  = 1000
 	maxProposals = 200
-	maxLooked    = 20_000 // proposals looked at for one page
+	maxLooked    = 20_000 // proposals or records looked at for one page
 )
 
 // Record returns the record of a code. Of a code that was never allocated the
@@ -44,7 +44,8 @@ func errNotAllocated(code cityid.Code) error {
 // Children returns a page of the records below a code, in order of code: those
 // whose parent it is, or with Deep all of which it is the parent's parent and so
 // on. Below a place this includes the places that name it as theirs, which the
-// grammar alone does not show. The code must be allocated.
+// grammar alone does not show. The code must be allocated. A page may hold fewer
+// than asked for and still name a next one, when many had to be looked at.
 func (l *Local) Children(ctx context.Context, q cityid.ChildrenQuery) (_ *cityid.RecordPage, err error) {
 	defer l.app.guardRead(&err)
 	if q.Limit < 1 || q.Limit > maxChildren {
@@ -61,10 +62,17 @@ func (l *Local) Children(ctx context.Context, q cityid.ChildrenQuery) (_ *cityid
 	}
 	page := &cityid.RecordPage{AsOf: l.asOf(h)}
 	w := newDescent(r, q)
-	for ctx.Err() == nil {
+	for looked := 0; ctx.Err() == nil; looked++ {
 		rec := w.next()
 		if rec == nil {
 			return page, nil
+		}
+		if !w.wants(rec) {
+			if looked >= maxLooked {
+				page.Next = rec.Code
+				return page, nil
+			}
+			continue
 		}
 		if len(page.Records) == q.Limit {
 			page.Next = page.Records[q.Limit-1].Code
@@ -116,18 +124,14 @@ func (d *descent) skip(code cityid.Code) {
 	}
 }
 
-// next returns the next record asked for, or nil after the last.
+// next returns the next record to look at, or nil after the last.
 func (d *descent) next() *cityid.Record {
-	for {
-		if len(d.batch) == 0 && !d.fill() {
-			return nil
-		}
-		rec := d.batch[0]
-		d.batch = d.batch[1:]
-		if d.wants(rec) {
-			return rec
-		}
+	if len(d.batch) == 0 && !d.fill() {
+		return nil
 	}
+	rec := d.batch[0]
+	d.batch = d.batch[1:]
+	return rec
 }
 
 // fill reads ahead, and reports whether there was anything left.
@@ -154,6 +158,7 @@ func (d *descent) fill() bool {
 	return true
 }
 
+// wants reports whether a record is one asked for.
 func (d *descent) wants(rec *cityid.Record) bool {
 	if d.q.Kind != 0 && rec.Kind != d.q.Kind {
 		return false

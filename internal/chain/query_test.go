@@ -3,6 +3,7 @@
 package chain_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -121,4 +122,50 @@ func TestProposalQueries(t *testing.T) {
 	wantCode(t, err, cityid.ErrNotFound)
 	_, err = e.Proposals(ctx, cityid.ProposalQuery{})
 	wantCode(t, err, cityid.ErrInvalid)
+}
+
+// Listing a kind of which there is little looks at so many records at a time,
+// and the pages together are complete.
+func TestChildrenLooksInPieces(t *testing.T) {
+	e := newEngine(t, "")
+	submit(t, e, chaintest.Allocate(
+		chaintest.Allocation("MA.156.1301", cityid.KindCity),
+		chaintest.Allocation("MA.156.1301.01", cityid.KindDepartment),
+		chaintest.Allocation("MA.156.1301.01/20.010501", cityid.KindClass),
+	))
+	const objects = 21_000
+	for n := 0; n < objects; n += 500 {
+		var items []cityid.Allocation
+		for i := range 500 {
+			items = append(items, chaintest.Allocation(fmt.Sprintf("MA.156.1301.01/20.010501/%06d", n+i), cityid.KindObject))
+		}
+		submit(t, e, chaintest.Allocate(items...))
+	}
+	submit(t, e, chaintest.Allocate(chaintest.Allocation("MA.156.1301.02", cityid.KindDepartment)))
+	q := cityid.ChildrenQuery{Code: cityid.MustParse("MA.156.1301"), Deep: true, Kind: cityid.KindDepartment, Limit: 10}
+	var got []string
+	pages := 0
+	for {
+		page, err := e.Children(ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages++
+		got = append(got, codesOf(page.Records)...)
+		if q.After = page.Next; q.After.IsZero() {
+			break
+		}
+	}
+	if want := []string{"MA.156.1301.01", "MA.156.1301.02"}; pages != 2 || !slices.Equal(got, want) {
+		t.Errorf("%d pages: %s", pages, got)
+	}
+	q = cityid.ChildrenQuery{Code: cityid.MustParse("MA.156.1301.01/20.010501"), Kind: cityid.KindCity, Limit: 10}
+	page, err := e.Children(ctx, q)
+	if err != nil || len(page.Records) != 0 || page.Next.IsZero() {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	q.After = page.Next
+	if page, err = e.Children(ctx, q); err != nil || len(page.Records) != 0 || !page.Next.IsZero() {
+		t.Errorf("%+v, %v", page, err)
+	}
 }

@@ -12,51 +12,14 @@ import (
 	"github.com/cometbft/cometbft/types"
 
 	"cityid"
-	"cityid/internal/store"
 )
-
-// storedReceipt is a receipt as it stands beside the tree.
-type storedReceipt struct {
-	Height    uint64           `cbor:"1,keyasint"`
-	Time      cityid.Time      `cbor:"2,keyasint"`
-	Code      cityid.ErrorCode `cbor:"3,keyasint,omitempty"`
-	Operation int              `cbor:"4,keyasint"`
-	Message   string           `cbor:"5,keyasint,omitempty"`
-	Proposals []uint64         `cbor:"6,keyasint,omitempty"`
-}
-
-func storedReceiptOf(r *cityid.Receipt) *storedReceipt {
-	return &storedReceipt{r.Height, r.Time, r.Code, r.Operation, r.Message, r.Proposals}
-}
-
-// receipt returns the stored receipt of a transaction, or nil.
-func (l *Local) receipt(id cityid.Digest) (*cityid.Receipt, error) {
-	raw, err := l.app.store.GetSide(receiptKey(id))
-	if errors.Is(err, store.ErrClosed) {
-		return nil, errClosed()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the receipt of %s: %w", id, err)
-	}
-	if raw == nil {
-		return nil, nil
-	}
-	var s storedReceipt
-	if err := cityid.UnmarshalTrusted(raw, &s); err != nil {
-		return nil, fmt.Errorf("read the receipt of %s: %w", id, err)
-	}
-	return &cityid.Receipt{
-		ID: id, Height: s.Height, Time: s.Time, Code: s.Code, Operation: s.Operation, Message: s.Message,
-		Proposals: s.Proposals, Provable: s.Height <= l.app.track.provableHeight(),
-	}, nil
-}
 
 // Transaction returns the receipt of a transaction. One that still waits for a
 // block has the height 0; of one unknown here, or known no longer, the error is
 // [cityid.ErrNotFound].
 func (l *Local) Transaction(_ context.Context, id cityid.Digest) (*cityid.Receipt, error) {
 	waits := l.app.track.waits(id)
-	r, err := l.receipt(id)
+	r, err := l.app.receipt(id)
 	if err != nil || r != nil && (r.Code == cityid.OK || !waits) {
 		return r, err
 	}
@@ -73,12 +36,13 @@ func (l *Local) Transaction(_ context.Context, id cityid.Digest) (*cityid.Receip
 //
 // A transaction that is recorded or waits already is joined, not repeated, so
 // submitting again after a lost answer is safe. One that was refused in a block
-// is tried again.
+// is tried again, if it would be applied now.
 //
 // The error is a [cityid.Error] when the transaction is not taken:
-// [cityid.ErrFull] when too many wait, [cityid.ErrUnavailable] when the node is
-// stopping or has no block yet, and otherwise what is wrong with it. What a
-// block refuses is no error of Submit: see [cityid.Receipt.Err].
+// [cityid.ErrFull] when too many wait, or too many have come whose signers may
+// do nothing; [cityid.ErrUnavailable] when the node is stopping or has no block
+// yet, and otherwise what is wrong with it. What a block refuses is no error of
+// Submit: see [cityid.Receipt.Err].
 func (l *Local) Submit(ctx context.Context, raw []byte, wait bool) (_ *cityid.Receipt, err error) {
 	defer l.app.guardRead(&err)
 	tx, body, err := cityid.DecodeTx(raw)
@@ -89,7 +53,7 @@ func (l *Local) Submit(ctx context.Context, raw []byte, wait bool) (_ *cityid.Re
 	// Waiting begins before looking, so that no block is missed in between.
 	w := l.app.track.wait(id, body.Expires)
 	defer l.app.track.forget(id, w)
-	r, err := l.receipt(id)
+	r, err := l.app.receipt(id)
 	if err != nil {
 		return nil, err
 	}

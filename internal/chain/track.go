@@ -15,20 +15,28 @@ import (
 // header commits to their effect. It is safe for concurrent use.
 type tracker struct {
 	mu       sync.Mutex
-	admitted map[types.TxKey]pooled        // checked by Submit, on the way into the mempool
-	pool     map[types.TxKey]pooled        // in the mempool
-	ids      map[cityid.Digest]types.TxKey // of pool
-	recorded map[cityid.Digest]cityid.Time // applied in a committed block -> when it expires
-	waiting  map[cityid.Digest][]*waiter   // for a block
-	unproven []*waiter                     // for the header after their block
-	provable uint64                        // height up to which signed headers commit to the state
-	swept    cityid.Time                   // block time when pool and recorded were last cleared
+	admitted map[types.TxKey]pooled           // checked by Submit, on the way into the mempool
+	pool     map[types.TxKey]pooled           // in the mempool
+	ids      map[cityid.Digest]types.TxKey    // of pool
+	recorded map[cityid.Digest]cityid.Time    // applied in a committed block -> when it expires
+	waiting  map[cityid.Digest][]*waiter      // for a block
+	standing map[cityid.PublicKey]cityid.Time // who had something applied lately -> when
+	unproven []*waiter                        // for the header after their block
+	provable uint64                           // height up to which signed headers commit to the state
+	swept    cityid.Time                      // block time when pool and recorded were last cleared
 	closed   bool
 }
 
 // sweepInterval is the block time, in seconds, between two looks for what has
 // expired.
 const sweepInterval = 5
+
+// Signers whose transactions were applied are remembered for so many seconds of
+// block time, and so many of them. The others are looked up in the state again.
+const (
+	standingTime = 600
+	maxStanding  = 10_000
+)
 
 // pooled is what a node remembers of a transaction that waits.
 type pooled struct {
@@ -66,6 +74,7 @@ func newTracker() *tracker {
 		ids:      make(map[cityid.Digest]types.TxKey),
 		recorded: make(map[cityid.Digest]cityid.Time),
 		waiting:  make(map[cityid.Digest][]*waiter),
+		standing: make(map[cityid.PublicKey]cityid.Time),
 	}
 }
 
@@ -217,6 +226,16 @@ func (t *tracker) isRecorded(id cityid.Digest) bool {
 	return ok
 }
 
+// stands reports whether one of the signers had something applied lately.
+func (t *tracker) stands(signers []cityid.PublicKey) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.ContainsFunc(signers, func(k cityid.PublicKey) bool {
+		_, ok := t.standing[k]
+		return ok
+	})
+}
+
 // remember notes a transaction that was applied in a committed block.
 func (t *tracker) remember(id cityid.Digest, expires cityid.Time) {
 	t.mu.Lock()
@@ -236,6 +255,12 @@ func (t *tracker) committed(s *staged) (expired []types.TxKey) {
 	for _, a := range s.applied {
 		t.recorded[a.id] = a.expires
 	}
+	now := cityid.TimeOf(s.time)
+	for _, k := range s.signers {
+		if _, ok := t.standing[k]; ok || len(t.standing) < maxStanding {
+			t.standing[k] = now
+		}
+	}
 	for i := range s.receipts {
 		r := &s.receipts[i]
 		for _, w := range t.waiting[r.ID] {
@@ -243,7 +268,6 @@ func (t *tracker) committed(s *staged) (expired []types.TxKey) {
 		}
 		delete(t.waiting, r.ID)
 	}
-	now := cityid.TimeOf(s.time)
 	if now < t.swept+sweepInterval {
 		return nil
 	}
@@ -251,6 +275,11 @@ func (t *tracker) committed(s *staged) (expired []types.TxKey) {
 	for id, expires := range t.recorded {
 		if expires <= now {
 			delete(t.recorded, id)
+		}
+	}
+	for k, at := range t.standing {
+		if at+standingTime <= now {
+			delete(t.standing, k)
 		}
 	}
 	for key, p := range t.pool {

@@ -112,21 +112,21 @@ func Recorded(r Reader, fn func(id cityid.Digest, expires cityid.Time)) error {
 // chain, the lifetime, and its signatures. It reads only the parameters of the
 // state, and is cheap enough for a mempool.
 func Admit(r Reader, block Block, tx *cityid.Tx, body *cityid.Body, verify VerifyFunc) error {
-	p, err := loadSettings(r)
-	if err != nil {
-		return err
+	var p cityid.Params // alone: the distribution rule is large
+	if err := cityid.UnmarshalTrusted(r.Get(cityid.ParamsKey), &p); err != nil {
+		return cityid.Errorf(cityid.ErrInternal, "state at %q: %v", cityid.ParamsKey, err)
 	}
-	return admit(p, block, tx, body, verify)
+	return admit(&p, block, tx, body, verify)
 }
 
-func admit(p *settings, block Block, tx *cityid.Tx, body *cityid.Body, verify VerifyFunc) error {
-	switch limit := block.Time + cityid.Time(p.params.TxLifetime); {
+func admit(p *cityid.Params, block Block, tx *cityid.Tx, body *cityid.Body, verify VerifyFunc) error {
+	switch limit := block.Time + cityid.Time(p.TxLifetime); {
 	case body.Chain != block.Chain:
 		return cityid.Errorf(cityid.ErrWrongChain, "the transaction is for chain %s, this is %s", body.Chain, block.Chain)
 	case body.Expires <= block.Time:
 		return cityid.Errorf(cityid.ErrExpired, "the transaction expired at %s, the block's time is %s", body.Expires, block.Time)
 	case body.Expires > limit:
-		return cityid.Errorf(cityid.ErrExpired, "the transaction expires at %s, more than %d seconds after the block's time %s", body.Expires, p.params.TxLifetime, block.Time)
+		return cityid.Errorf(cityid.ErrExpired, "the transaction expires at %s, more than %d seconds after the block's time %s", body.Expires, p.TxLifetime, block.Time)
 	}
 	digest := cityid.SigningDigest(tx.Body)
 	for i, k := range body.Signers {
@@ -147,7 +147,7 @@ func (e *Executor) Apply(tx *cityid.Tx, body *cityid.Body) (Result, error) {
 		}
 		e.rules = rules
 	}
-	if err := admit(e.rules, e.block, tx, body, e.verify); err != nil {
+	if err := admit(&e.rules.params, e.block, tx, body, e.verify); err != nil {
 		return Result{}, err
 	}
 	id := tx.ID()

@@ -45,11 +45,7 @@ func NewLimiter(c LimiterConfig) *Limiter {
 // there is one.
 func (l *Limiter) Take(client netip.Addr) time.Duration {
 	now := time.Now()
-	bits := 32
-	if client.Is6() && !client.Is4In6() {
-		bits = 64
-	}
-	key, _ := client.Unmap().Prefix(bits) // an invalid address has the zero prefix as its key
+	key := clientOf(client)
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -60,6 +56,17 @@ func (l *Limiter) Take(client netip.Addr) time.Duration {
 	wait := l.spend(&full, now)
 	l.full[key] = full
 	return wait
+}
+
+// clientOf returns what counts as one client: an IPv4 address, or the /64 of an
+// IPv6 address. All invalid addresses are one.
+func clientOf(addr netip.Addr) netip.Prefix {
+	bits := 32
+	if addr.Is6() && !addr.Is4In6() {
+		bits = 64
+	}
+	client, _ := addr.Unmap().Prefix(bits)
+	return client
 }
 
 func (l *Limiter) spend(full *time.Time, now time.Time) time.Duration {

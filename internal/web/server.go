@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"cityid"
 )
 
 // Limits bound what one connection may cost. A zero field is its default.
@@ -54,7 +56,9 @@ func NewServer(h http.Handler, l Limits, log *slog.Logger) *http.Server {
 }
 
 // Listen opens a TCP listener on an address such as "127.0.0.1:8080",
-// ":8080" or "[::1]:0". Errors say what an operator can do.
+// ":8080" or "[::1]:0". It is limited with [LimitConns] to 10,000 connections, or
+// half the files the process may have open if that is less. Errors say what an
+// operator can do.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -67,7 +71,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	l, err := c.Listen(ctx, "tcp", address)
 	switch {
 	case err == nil:
-		return l, nil
+		return LimitConns(l, defaultConns()), nil
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("listen on %s: another program has the port: stop it or choose another port: %w", address, err)
 	case errors.Is(err, fs.ErrPermission):
@@ -80,8 +84,14 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 
 // Serve serves on l, which it closes, until ctx ends or the server fails; over
 // TLS if cert is not nil. When ctx ends it takes no new connections and gives
-// running requests grace to finish; then it cuts them and says so in its error.
+// running requests grace to finish. After half of it the contexts of those still
+// running end, so that whoever waits for something is told to ask again: the
+// cause is a [cityid.ErrUnavailable]. At the end it cuts what is left and says so
+// in its error.
 func Serve(ctx context.Context, s *http.Server, l net.Listener, cert *Certificate, grace time.Duration) error {
+	requests, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
+	s.BaseContext = func(net.Listener) context.Context { return requests }
 	done := make(chan error, 1)
 	go func() {
 		if cert != nil {
@@ -98,6 +108,10 @@ func Serve(ctx context.Context, s *http.Server, l net.Listener, cert *Certificat
 	}
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
+	hurry := time.AfterFunc(grace/2, func() {
+		end(cityid.Errorf(cityid.ErrUnavailable, "the node is stopping: ask again, or ask another one"))
+	})
+	defer hurry.Stop()
 	err := s.Shutdown(patience)
 	if err != nil {
 		s.Close()

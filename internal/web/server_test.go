@@ -141,6 +141,36 @@ func TestServeStops(t *testing.T) {
 	close(release)
 }
 
+// A request that waits for something when the server stops gets an answer, and
+// the server stops in good order.
+func TestServeTellsWaiters(t *testing.T) {
+	entered := make(chan bool)
+	h := Endpoint(func(w http.ResponseWriter, r *http.Request) error {
+		close(entered)
+		<-r.Context().Done()
+		return context.Cause(r.Context())
+	})
+	addr, stop := start(t, h, Limits{}, nil, 2*time.Second)
+	answer := make(chan *http.Response, 1)
+	go func() {
+		r, err := http.Get("http://" + addr)
+		if err != nil {
+			t.Error(err)
+		}
+		answer <- r
+	}()
+	<-entered
+	if err := stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if r := <-answer; r != nil {
+		defer r.Body.Close()
+		if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
+			t.Errorf("%s, Retry-After %q", r.Status, r.Header.Get("Retry-After"))
+		}
+	}
+}
+
 func TestServeFails(t *testing.T) {
 	l, err := Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {

@@ -3,6 +3,7 @@
 package web
 
 import (
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -22,7 +23,12 @@ type Certificate struct {
 	loaded [2]stamp // of the pair in use
 	failed [2]stamp // of the pair that was refused last
 	pair   *tls.Certificate
+	// What was logged last, which is not repeated before a pair is loaded.
+	complaint string
 }
+
+// clockTick is more than the time between two that file systems tell apart.
+const clockTick = 100 * time.Millisecond
 
 // stamp tells one version of a file from the next.
 type stamp struct {
@@ -68,9 +74,11 @@ func (c *Certificate) current() *tls.Certificate {
 	if err == nil {
 		err = c.load(now)
 	}
-	if err != nil && now != c.failed {
-		c.log.Warn("the TLS certificate on disk can not be used, the one in memory goes on serving", "error", err)
-		c.failed = now
+	if err != nil {
+		if err.Error() != c.complaint {
+			c.log.Warn("the TLS certificate on disk can not be used, the one in memory goes on serving", "error", err)
+		}
+		c.failed, c.complaint = settled(now), err.Error()
 	}
 	return c.pair
 }
@@ -80,9 +88,22 @@ func (c *Certificate) load(now [2]stamp) error {
 	if err != nil {
 		return fmt.Errorf("TLS certificate %s with key %s: %w", c.certFile, c.keyFile, err)
 	}
-	c.pair, c.loaded = &pair, now
-	c.log.Info("TLS certificate loaded", "subject", pair.Leaf.Subject.String(), "expires", pair.Leaf.NotAfter)
+	if c.pair == nil || !bytes.Equal(pair.Leaf.Raw, c.pair.Leaf.Raw) {
+		c.log.Info("TLS certificate loaded", "subject", pair.Leaf.Subject.String(), "expires", pair.Leaf.NotAfter)
+	}
+	c.pair, c.loaded, c.complaint = &pair, settled(now), ""
 	return nil
+}
+
+// settled returns the stamps, or none if a file was written just now: it could be
+// written again without its stamp showing it, and has to be read again.
+func settled(s [2]stamp) [2]stamp {
+	for _, f := range s {
+		if age := time.Since(f.modified); age >= 0 && age < clockTick {
+			return [2]stamp{}
+		}
+	}
+	return s
 }
 
 func (c *Certificate) stamps() (s [2]stamp, err error) {

@@ -6,7 +6,7 @@
 //
 // # A request's way
 //
-//	listener -> http.Server (time and header limits)
+//	listener (number of connections) -> http.Server (time and header limits)
 //	  -> Wrap      request id, client's address, access log, panics, size and shape
 //	  -> Public    security headers, CORS
 //	  -> Methods   which methods a path has; 405, OPTIONS
@@ -42,6 +42,15 @@
 //
 // The text of an error that carries no code, or the code "internal", stays in
 // the log; the client learns the request id.
+//
+// # Limits
+//
+// However many clients come and however slow they are, a server stays within
+// bounds: [Listen] of connections, and of one client's share in them; [Limits] of
+// time and header size; [Wrap] of a request's body, and of the octets of large
+// answers, from 64 KiB, that wait in memory for their readers, 256 MiB in all;
+// a [Limiter] of how often one client may come. What exceeds the last two is
+// answered with 503 and 429, and Retry-After.
 //
 // # Entity tags
 //

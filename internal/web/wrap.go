@@ -34,6 +34,7 @@ type info struct {
 	id     string
 	client netip.Addr
 	err    error // why it was refused, for the log
+	large  *budget
 }
 
 type infoKey struct{}
@@ -69,9 +70,10 @@ func Wrap(h http.Handler, c WrapConfig) http.Handler {
 	if limit == 0 {
 		limit = defaultBody
 	}
+	large := new(budget)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		i := &info{client: clientAddr(r, c.Proxies), id: requestID(r, c.Proxies)}
+		i := &info{client: clientAddr(r, c.Proxies), id: requestID(r, c.Proxies), large: large}
 		r = r.WithContext(context.WithValue(r.Context(), infoKey{}, i))
 		w.Header().Set("X-Request-Id", i.id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -207,8 +209,11 @@ func clientAddr(r *http.Request, proxies []netip.Prefix) netip.Addr {
 	return addr
 }
 
-func remoteAddr(r *http.Request) netip.Addr {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
+func remoteAddr(r *http.Request) netip.Addr { return parseAddr(r.RemoteAddr) }
+
+// parseAddr returns the address in host:port, or an invalid one.
+func parseAddr(hostPort string) netip.Addr {
+	host, _, err := net.SplitHostPort(hostPort)
 	if err != nil {
 		return netip.Addr{}
 	}

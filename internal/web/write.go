@@ -41,6 +41,12 @@ func WriteBytes(w http.ResponseWriter, r *http.Request, status int, mediaType st
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
+	done := budgetOf(r.Context()).take(len(body))
+	if done == nil {
+		WriteError(w, r, errBusy())
+		return
+	}
+	defer done()
 	h.Set("Content-Type", mediaType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)

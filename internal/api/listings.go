@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"cityid"
+)
+
+// listingTime is how long a request waits for its turn to make a listing.
+const listingTime = 10 * time.Second
+
+// listings is a source that makes only a few listings at a time: one may take
+// as much memory and time as thousands of other answers.
+type listings struct {
+	Source
+	turns chan struct{}
+}
+
+func newListings(s Source) *listings {
+	return &listings{s, make(chan struct{}, max(4, runtime.GOMAXPROCS(0)))}
+}
+
+// turn waits for a turn, which done ends.
+func (l *listings) turn(ctx context.Context) (done func(), err error) {
+	timer := time.NewTimer(listingTime)
+	defer timer.Stop()
+	select {
+	case l.turns <- struct{}{}:
+		return func() { <-l.turns }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-timer.C:
+		return nil, cityid.Errorf(cityid.ErrUnavailable, "too many lists are being asked for: try again")
+	}
+}
+
+func (l *listings) Children(ctx context.Context, q cityid.ChildrenQuery) (*cityid.RecordPage, error) {
+	done, err := l.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return l.Source.Children(ctx, q)
+}
+
+func (l *listings) History(ctx context.Context, code cityid.Code) (*cityid.HistoryAnswer, error) {
+	done, err := l.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return l.Source.History(ctx, code)
+}
+
+func (l *listings) Proposals(ctx context.Context, q cityid.ProposalQuery) (*cityid.ProposalPage, error) {
+	done, err := l.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return l.Source.Proposals(ctx, q)
+}
+
+func (l *listings) Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error) {
+	if q.Kind == cityid.AnswerRecord {
+		return l.Source.Bundle(ctx, q)
+	}
+	done, err := l.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return l.Source.Bundle(ctx, q)
+}
