@@ -248,7 +248,6 @@ func applicationSubmit(f *flags) func(context.Context, []string) error {
 		if w.chain == "" {
 			w.chain = a.Chain
 		}
-		w.propose = false
 		r, err := w.send(ctx, cityid.Operation{Apply: &a.Apply})
 		if err != nil || r == nil {
 			return err
@@ -434,7 +433,6 @@ func vote(verb string) func(*flags) func(context.Context, []string) error {
 			case "reject":
 				op.Reject = &cityid.Reject{Proposal: n, Digest: d, Note: w.note}
 			}
-			w.propose = false
 			return w.submit(ctx, op)
 		}
 	}
@@ -500,7 +498,6 @@ func applicationRevise(f *flags) func(context.Context, []string) error {
 		if w.chain == "" {
 			w.chain = a.Chain
 		}
-		w.propose = false
 		return w.submit(ctx, cityid.Operation{Revise: &cityid.Revise{Proposal: n, Revision: uint32(*revision), Apply: &a.Apply}})
 	}
 }
@@ -513,7 +510,6 @@ func applicationWithdraw(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		w.propose = false
 		return w.submit(ctx, cityid.Operation{Withdraw: &cityid.Withdraw{Proposal: n}})
 	}
 }

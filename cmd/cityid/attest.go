@@ -24,7 +24,7 @@ func attestCommand() *command {
 
 func attest(f *flags) func(context.Context, []string) error {
 	w := &writing{}
-	w.setup(f)
+	w.setupProposable(f)
 	source := f.String("source", "", "`code` of the source that vouches")
 	label := f.String("label", "", "what the file is; published. Without it, the file's name")
 	check := f.Bool("check", false, "only look whether the source has vouched for the file")

@@ -60,7 +60,7 @@ func codeCommand() *command {
 
 func codeAllocate(f *flags) func(context.Context, []string) error {
 	w := &writing{}
-	w.setup(f)
+	w.setupProposable(f)
 	var item allocationFlags
 	item.setup(f, "")
 	reserved := f.Bool("reserved", false, "reserve the code, to be made active later")
@@ -137,7 +137,7 @@ func codeShow(f *flags) func(context.Context, []string) error {
 
 func codeAmend(f *flags) func(context.Context, []string) error {
 	w := &writing{}
-	w.setup(f)
+	w.setupProposable(f)
 	var content contentFlags
 	content.setup(f)
 	return func(ctx context.Context, args []string) error {
@@ -174,7 +174,7 @@ func (w *writing) current(ctx context.Context, args []string, want int) (*cityid
 
 func codeStatus(f *flags) func(context.Context, []string) error {
 	w := &writing{}
-	w.setup(f)
+	w.setupProposable(f)
 	reason := f.String("reason", "", "why: merged, split, boundary-change, closed, removed, replaced, allocated-in-error, misuse, dispute, key-loss, resolved or commissioned")
 	f.StringVar(&w.note, "note", "", "a remark that is published")
 	heir := f.String("heir", "", "`code` whose policy governs the codes below a retired one")
@@ -264,7 +264,7 @@ func codeLookup(f *flags) func(context.Context, []string) error {
 
 func codeMap(f *flags) func(context.Context, []string) error {
 	w := &writing{}
-	w.setup(f)
+	w.setupProposable(f)
 	from := f.String("from", "", "first `time` at which it holds (RFC 3339, or a day)")
 	until := f.String("until", "", "first `time` at which it no longer holds (RFC 3339, or a day)")
 	remove := f.Bool("remove", false, "take an entry made in error away")
@@ -290,7 +290,7 @@ func codeMap(f *flags) func(context.Context, []string) error {
 
 func codeRekey(f *flags) func(context.Context, []string) error {
 	w := &writing{}
-	w.setup(f)
+	w.setupProposable(f)
 	recovery := f.String("recovery", "", "for an apex: JSON `file` of its recovery policy")
 	return func(ctx context.Context, args []string) error {
 		r, err := w.current(ctx, args, 2)
@@ -312,7 +312,7 @@ func codeRekey(f *flags) func(context.Context, []string) error {
 
 func codeVeto(f *flags) func(context.Context, []string) error {
 	w := &writing{}
-	w.setup(f)
+	w.setupProposable(f)
 	override := f.Bool("override", false, "as the parent's parent, lift a veto")
 	return func(ctx context.Context, args []string) error {
 		code, err := codeArg(args)
@@ -333,7 +333,7 @@ type sealedContent struct {
 
 func codeSeal(f *flags) func(context.Context, []string) error {
 	w := &writing{}
-	w.setup(f)
+	w.setupProposable(f)
 	var content contentFlags
 	content.setup(f)
 	keep := f.String("keep", "", "`file` for the salt and content, which only you have from now on")
@@ -368,7 +368,7 @@ func codeSeal(f *flags) func(context.Context, []string) error {
 
 func codeUnseal(f *flags) func(context.Context, []string) error {
 	w := &writing{}
-	w.setup(f)
+	w.setupProposable(f)
 	return func(ctx context.Context, args []string) error {
 		r, err := w.current(ctx, args, 2)
 		if err != nil {

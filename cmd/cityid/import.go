@@ -49,7 +49,7 @@ type importing struct {
 
 func codeImport(f *flags) func(context.Context, []string) error {
 	i := &importing{}
-	i.writing.setup(f)
+	i.writing.signing(f)
 	o := &i.options
 	f.StringVar(&i.parent, "parent", "", "`code` below which all codes of the table lie")
 	f.BoolVar(&i.dryRun, "dry-run", false, "check the table and say what would be done")

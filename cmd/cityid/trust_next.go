@@ -180,7 +180,6 @@ func trustPublish(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		w.propose = false
 		return w.submit(ctx, cityid.Operation{SetTrust: &cityid.SetTrust{Trust: *t}})
 	}
 }

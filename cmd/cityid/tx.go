@@ -153,19 +153,32 @@ type writing struct {
 	save     string
 	chain    string
 	propose  bool
+	why      string
 	lifetime time.Duration
 }
 
-func (w *writing) setup(f *flags) {
+// signing defines the flags of all that is signed here.
+func (w *writing) signing(f *flags) {
 	w.flags = f
 	w.secrets.flags(f)
 	f.Var(&w.keys, "key", "sign with this key (`name` or file); several times for several signers")
-	f.Var(&w.others, "signer", "with --save: the `public key` of somebody who will sign elsewhere")
 	f.StringVar(&w.memo, "memo", "", "a remark that is published with the transaction")
+	f.DurationVar(&w.lifetime, "lifetime", 10*time.Minute, "how long the transaction may wait to be recorded, at most 1h")
+}
+
+// setup adds those of a transaction that others may sign elsewhere.
+func (w *writing) setup(f *flags) {
+	w.signing(f)
+	f.Var(&w.others, "signer", "with --save: the `public key` of somebody who will sign elsewhere")
 	f.StringVar(&w.save, "save", "", "write the transaction to this `file` instead of submitting it")
 	f.StringVar(&w.chain, "chain", "", "chain `id`, when no node can be asked")
+}
+
+// setupProposable adds those of operations that may be proposed.
+func (w *writing) setupProposable(f *flags) {
+	w.setup(f)
 	f.BoolVar(&w.propose, "propose", false, "put it before the policies it needs as a proposal")
-	f.DurationVar(&w.lifetime, "lifetime", 10*time.Minute, "how long the transaction may wait to be recorded, at most 1h")
+	f.StringVar(&w.why, "why", "", "with --propose: a remark for those who decide; it is published")
 }
 
 // maxLifetime is how long a transaction may wait.
@@ -185,7 +198,7 @@ func (w *writing) submit(ctx context.Context, ops ...cityid.Operation) error {
 // saved.
 func (w *writing) send(ctx context.Context, ops ...cityid.Operation) (*cityid.Receipt, error) {
 	if w.propose {
-		ops = []cityid.Operation{{Propose: &cityid.Propose{Operations: ops, Note: w.note}}}
+		ops = []cityid.Operation{{Propose: &cityid.Propose{Operations: ops, Note: w.why}}}
 	}
 	if len(w.keys) == 0 && (w.save == "" || len(w.others) == 0) {
 		return nil, usagef("who signs? give --key NAME, or --save FILE and --signer PUBLIC-KEY")
@@ -312,7 +325,7 @@ func yesNo(b bool) string {
 
 func txNew(f *flags) func(context.Context, []string) error {
 	w := &writing{}
-	w.setup(f)
+	w.setupProposable(f)
 	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 {
 			return usagef("want one file of operations, or - for standard input")
