@@ -345,6 +345,7 @@ type PermissionError struct {
 	Mode fs.FileMode
 }
 
+// Error says who else may read the file.
 func (e *PermissionError) Error() string {
 	return fmt.Sprintf("key file %s is open to others than its owner (mode %04o); run: chmod 600 %s", e.Path, e.Mode.Perm(), e.Path)
 }
