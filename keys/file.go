@@ -186,6 +186,7 @@ type scryptOnly struct {
 	*age.ScryptIdentity
 }
 
+// Unwrap implements [age.Identity].
 func (s scryptOnly) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	if len(stanzas) != 1 || stanzas[0].Type != "scrypt" {
 		return nil, errors.New("it is not encrypted with a passphrase")
