@@ -25,10 +25,11 @@ var floors = map[string]int{
 	"cityid": 1, "cityid/merkle": 1, "cityid/keys": 1, "cityid/header": 1,
 
 	"cityid/internal/registry": 2, "cityid/internal/store": 2, "cityid/internal/bulk": 2, "cityid/internal/web": 2,
-	"cityid/verify": 2, "cityid/label": 2,
+	"cityid/internal/index": 2, "cityid/internal/office": 2, "cityid/internal/describe": 2,
+	"cityid/verify": 2, "cityid/verify/js": 2, "cityid/label": 2,
 
 	"cityid/internal/chain": 3, "cityid/internal/chain/chaintest": 3, "cityid/internal/api": 3, "cityid/internal/resolve": 3,
-	"cityid/client": 3,
+	"cityid/internal/portal": 3, "cityid/client": 3,
 
 	"cityid/cmd/cityid": 4,
 }
@@ -102,7 +103,7 @@ func TestBans(t *testing.T) {
 			if strings.HasPrefix(imp, comet) && !strings.HasPrefix(p.ImportPath, "cityid/internal/chain") {
 				t.Errorf("%s imports %s: only internal/chain knows the consensus engine", p.ImportPath, imp)
 			}
-			if slices.Contains([]string{"cityid/internal/api", "cityid/internal/resolve"}, p.ImportPath) &&
+			if slices.Contains([]string{"cityid/internal/api", "cityid/internal/resolve", "cityid/internal/portal"}, p.ImportPath) &&
 				slices.Contains([]string{"cityid/internal/chain", "cityid/internal/store", "cityid/internal/registry"}, imp) {
 				t.Errorf("%s imports %s: it reads from a source that it declares", p.ImportPath, imp)
 			}
