@@ -27,10 +27,14 @@
 // A webauthn-p256 key (a passkey) carries the one place where it may be used. The RP id is a lower-case
 // host name of at most 253 bytes: labels of a-z, 0-9 and inner hyphens, at most 63 bytes each, the last
 // starting with a letter, so never an IP address; other scripts appear in their xn-- form. The origin is
-// https://host[:port] or, for trials on one machine, http://localhost[:port], at most 512 bytes; the port
-// is written only when it is not the scheme's own, without leading zeros. The RP id equals the origin's
-// host, or has two labels or more and is what follows one of the host's dots. Which suffixes may be
-// registered is the browser's business; a single label, such as a top-level domain, is refused here.
+// scheme://host[:port], at most 512 bytes; host is such a host name as well, and the port, from 1 to 65535,
+// is written only when it is not the scheme's own (443 or 80), in decimal without leading zeros. The scheme
+// is https or, if the host is localhost or ends in ".localhost", http: such names are this machine, and
+// browsers treat them as secure, so that several institutions can be tried side by side. The RP id equals
+// the origin's host, or has two labels or more and is what follows one of the host's dots; for
+// http://portal.city.localhost that is portal.city.localhost or city.localhost, never localhost. Which
+// suffixes may be registered is the browser's business; a single label, such as a top-level domain, is
+// refused here.
 //
 // # Fingerprints
 //

@@ -92,7 +92,7 @@ func checkBinding(rpID, origin string) error {
 	}
 	host, ok := originHost(origin)
 	if !ok {
-		return fmt.Errorf("%w: origin %.60q is not https://host[:port] or http://localhost[:port] in the exact form a browser writes", ErrPublicKey, origin)
+		return fmt.Errorf("%w: origin %.60q is not https://host[:port], http://localhost[:port] or http://name.localhost[:port] in the exact form a browser writes", ErrPublicKey, origin)
 	}
 	if host == rpID || strings.HasSuffix(host, "."+rpID) && strings.Contains(rpID, ".") {
 		return nil
@@ -121,7 +121,8 @@ func originHost(origin string) (string, bool) {
 			return "", false
 		}
 	}
-	return host, isHostName(host) && (secure || host == "localhost")
+	loopback := host == "localhost" || strings.HasSuffix(host, ".localhost")
+	return host, isHostName(host) && (secure || loopback)
 }
 
 // isHostName reports whether s is a lower-case host name as the package comment defines it.

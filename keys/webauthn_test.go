@@ -156,6 +156,18 @@ func makeWebAuthnVectors(t *testing.T) []vector {
 	bytesOf("key bound to another origin", rawWebAuthn(point, testRPID, "https://town.example.cn"), good)
 	bytesOf("key bound to another RP id", rawWebAuthn(point, "city.example.cn", testOrigin), good)
 	bytesOf("key whose RP id does not cover its origin", rawWebAuthn(point, testRPID, "https://city.example.com"), good)
+
+	bound := func(name string, valid bool, rpID, origin string) {
+		a := assertion{rpID: rpID, flags: sound, clientData: clientData(get, msg, origin, end)}
+		out = append(out, vector{name, rawWebAuthn(point, rpID, origin), msg, a.encode(t, key), valid})
+	}
+	bound("loopback over http", true, "localhost", "http://localhost:8080")
+	bound("name on the loopback over http", true, "city.localhost", "http://city.localhost:8080")
+	bound("deeper name on the loopback over http", true, "city.localhost", "http://portal.city.localhost")
+	bound("bare localhost for a name below it", false, "localhost", "http://city.localhost:8080")
+	bound("sibling name on the loopback", false, "city.localhost", "http://town.localhost:8080")
+	bound("name that only begins with localhost over http", false, "localhost.example.cn", "http://localhost.example.cn")
+	bound("name that only ends like localhost over http", false, "city.mylocalhost", "http://city.mylocalhost")
 	return out
 }
 
@@ -192,12 +204,27 @@ func TestWebAuthnBinding(t *testing.T) {
 		{"localhost", "http://localhost:443", true},
 		{"localhost", "https://localhost:8443", true},
 		{"cityid", "https://cityid", true}, // a single-label name of an intranet
+		{"city.localhost", "http://city.localhost", true},
+		{"city.localhost", "http://city.localhost:8080", true},
+		{"city.localhost", "https://city.localhost", true},
+		{"city.localhost", "http://portal.city.localhost:443", true},
+		{"portal.city.localhost", "http://portal.city.localhost", true},
 		{long, "https://" + long + ":65535", true},
 		{"1.2a.cn", "https://1.2a.cn", true},
 
 		{"", "https://example.cn", false},
 		{"cn", "https://example.cn", false}, // a suffix of one label
 		{"localhost", "https://a.localhost", false},
+		{"localhost", "http://a.localhost", false},
+		{"a.localhost", "http://localhost", false},
+		{"a.localhost", "http://b.localhost", false},
+		{"a.localhost", "http://a.localhost:80", false},
+		{"alocalhost", "http://alocalhost", false},
+		{"localhost.cn", "http://localhost.cn", false},
+		{"a.localhost.cn", "http://a.localhost.cn", false},
+		{".localhost", "http://.localhost", false},
+		{"a.localhost.", "http://a.localhost.", false},
+		{"A.localhost", "http://A.localhost", false},
 		{"ample.cn", "https://example.cn", false},
 		{"example.cn", "https://badexample.cn", false},
 		{"a.example.cn", "https://example.cn", false},
