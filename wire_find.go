@@ -57,7 +57,7 @@ type Changes struct {
 
 // BlockTx is a transaction in a block.
 type BlockTx struct {
-	Receipt Receipt `json:"receipt"`
+	Receipt Receipt `json:"receipt"`        // code [ErrUnavailable]: refused, and the node no longer knows why
 	Body    *Body   `json:"body,omitempty"` // nil: the bytes in the block are no transaction
 }
 
@@ -73,6 +73,7 @@ type Block struct {
 	Size         int       `json:"size"`       // octets
 	Transactions int       `json:"transaction_count"`
 	Txs          []BlockTx `json:"transactions,omitempty"` // of a single block; left out in lists
+	Changed      []Code    `json:"changed,omitzero"`       // of a single block: codes whose records it wrote, in order; nil: the node no longer remembers
 }
 
 // BlockQuery asks for blocks, latest first.

@@ -104,6 +104,7 @@ type Application struct {
 	clock   func() time.Time // for admitting to the mempool only; never for executing
 	cache   *verifyCache
 	track   *tracker
+	feed    *feed
 	// What those may submit whom the state does not know.
 	strangers allowance
 
@@ -158,6 +159,7 @@ func newApplication(st *store.Store, g *Genesis, log *slog.Logger, clock func() 
 	if err != nil {
 		return nil, fmt.Errorf("read the state's height: %w", err)
 	}
+	a.feed = newFeed(0, maxChanged)
 	if raw == nil {
 		return a, nil
 	}
@@ -168,6 +170,7 @@ func newApplication(st *store.Store, g *Genesis, log *slog.Logger, clock func() 
 		return nil, fmt.Errorf("%w: the state is of chain %s, genesis %s; the genesis file founds %s, genesis %s",
 			ErrForeignChain, a.head.Chain, a.head.Genesis, g.Chain, g.Hash())
 	}
+	a.feed = newFeed(a.head.Height, maxChanged)
 	view, err := st.Latest()
 	if err != nil {
 		return nil, err
@@ -206,8 +209,11 @@ func (a *Application) guard(call string, err *error) {
 	}
 }
 
-// close tells all who wait for transactions that the node is stopping.
-func (a *Application) close() { a.track.close() }
+// close tells all who wait for transactions or blocks that the node is stopping.
+func (a *Application) close() {
+	a.track.close()
+	a.feed.close()
+}
 
 // closeStore closes the store, when nobody calls the consensus connection any
 // more and those who read have finished.
@@ -275,6 +281,10 @@ func (a *Application) Commit(context.Context, *abci.RequestCommit) (_ *abci.Resp
 	if err := s.batch.SetSide(headKey, cityid.MustMarshal(&next)); err != nil {
 		return nil, err
 	}
+	codes, err := writtenBy(s)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.batch.Commit(s.height); err != nil {
 		return nil, fmt.Errorf("write block %d: %w", s.height, err)
 	}
@@ -282,6 +292,7 @@ func (a *Application) Commit(context.Context, *abci.RequestCommit) (_ *abci.Resp
 	a.mu.Lock()
 	a.head = next
 	a.mu.Unlock()
+	a.feed.committed(s.height, codes)
 	a.drop(a.track.committed(s))
 	return &abci.ResponseCommit{}, nil
 }

@@ -76,7 +76,7 @@ func TestCrash(t *testing.T) {
 			t.Fatal(err)
 		}
 		if crash < 0 {
-			if err := e.Block(); err != nil {
+			if err := e.MakeBlock(); err != nil {
 				t.Fatal(err)
 			}
 		} else if err := e.Crash(crash); err != nil {
@@ -105,7 +105,7 @@ func TestBlockLog(t *testing.T) {
 	for i := range 5 {
 		submit(t, e, city(i))
 		for range i {
-			if err := e.Block(); err != nil {
+			if err := e.MakeBlock(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -200,7 +200,7 @@ func TestHeadersAreCometBFTs(t *testing.T) {
 	}
 	r := submit(t, e, cityid.Operation{SetValidators: &set})
 	for range 3 {
-		if err := e.Block(); err != nil {
+		if err := e.MakeBlock(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -97,7 +97,7 @@ func TestBundleIsFresh(t *testing.T) {
 		t.Errorf("as of %+v, want height %d at least", got.AsOf, r.Height)
 	}
 	e.Advance(3 * time.Hour)
-	if err := e.Block(); err != nil {
+	if err := e.MakeBlock(); err != nil {
 		t.Fatal(err)
 	}
 	got := bundle(t, e, q)
@@ -128,7 +128,7 @@ func TestBundleAfterValidatorChange(t *testing.T) {
 	}
 	submit(t, e, cityid.Operation{SetValidators: &set})
 	for range 3 {
-		if err := e.Block(); err != nil {
+		if err := e.MakeBlock(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -142,7 +142,7 @@ func TestBundleCarriesTrust(t *testing.T) {
 	for range 2 {
 		e.Advance(13 * 24 * time.Hour)
 		for range 2 {
-			if err := e.Block(); err != nil {
+			if err := e.MakeBlock(); err != nil {
 				t.Fatal(err)
 			}
 		}

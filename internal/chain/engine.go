@@ -103,7 +103,7 @@ func NewEngine(cfg EngineConfig) (e *Engine, err error) {
 		return e, fmt.Errorf("engine: %w", err)
 	}
 	if e.state.LastBlockHeight == 0 {
-		return e, e.Block()
+		return e, e.MakeBlock()
 	}
 	return e, nil
 }
@@ -178,8 +178,8 @@ func (e *Engine) Advance(d time.Duration) {
 	e.clock = e.clock.Add(max(d, 0))
 }
 
-// Block makes one block, of the transactions that wait, and signs it.
-func (e *Engine) Block() error {
+// MakeBlock makes one block, of the transactions that wait, and signs it.
+func (e *Engine) MakeBlock() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.block()

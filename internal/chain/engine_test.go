@@ -289,7 +289,7 @@ func TestExpiryInMempool(t *testing.T) {
 	}()
 	time.Sleep(20 * time.Millisecond) // let it join; it is told either way
 	e.Advance(11 * time.Minute)
-	if err := e.Block(); err != nil {
+	if err := e.MakeBlock(); err != nil {
 		t.Fatal(err)
 	}
 	wantCode(t, <-waited, cityid.ErrExpired)
@@ -308,7 +308,7 @@ func TestIdleBlocksKeepTheHash(t *testing.T) {
 	before := status(t, e)
 	for range 5 {
 		e.Advance(10 * time.Second)
-		if err := e.Block(); err != nil {
+		if err := e.MakeBlock(); err != nil {
 			t.Fatal(err)
 		}
 	}

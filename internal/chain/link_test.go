@@ -81,7 +81,7 @@ func blocks(t testing.TB, e *chain.Engine, n int) {
 	t.Helper()
 	for range n {
 		e.Advance(10 * time.Second)
-		if err := e.Block(); err != nil {
+		if err := e.MakeBlock(); err != nil {
 			t.Fatal(err)
 		}
 	}

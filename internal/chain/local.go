@@ -37,6 +37,7 @@ type Local struct {
 	started    time.Time
 
 	latest atomic.Pointer[headProof] // of the latest header bundles were made with
+	sets   validatorSets
 }
 
 func newLocal(app *Application) *Local {

@@ -100,7 +100,7 @@ func TestTrustGivesNoStanding(t *testing.T) {
 		t.Error("the officer may not")
 	}
 	e.Advance(time.Hour)
-	if err := e.Block(); err != nil {
+	if err := e.MakeBlock(); err != nil {
 		t.Fatal(err)
 	}
 	if e.Stands(chaintest.Key(0).Key) {

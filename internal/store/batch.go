@@ -5,6 +5,7 @@ package store
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -113,6 +114,21 @@ func (b *Batch) note(key []byte, n int) {
 	if b.over.Len() == n && b.hashed > 0 {
 		b.again = append(b.again, string(key))
 	}
+}
+
+// Written returns the keys written so far, to a value or to none, that begin
+// with prefix, in no particular order.
+func (b *Batch) Written(prefix []byte) ([]string, error) {
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, k := range b.over.keys {
+		if strings.HasPrefix(k, string(prefix)) {
+			out = append(out, k)
+		}
+	}
+	return out, nil
 }
 
 // GetSide returns the value of a side entry as staged, nil if there is none. The
