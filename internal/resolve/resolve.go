@@ -25,7 +25,8 @@
 //
 // Accept chooses between application/json, which is the default, and
 // application/vnd.cityid.bundle+cbor; for people, ?format=json or
-// ?format=bundle overrides it. Other query parameters are ignored, because
+// ?format=bundle overrides it. Browsers ask for text/html: where the host has
+// pages for people, they are sent on to the code's with 303. Other query parameters are ignored, because
 // messengers add theirs to links that are shared. A reserved or suspended code
 // is a 200 whose record says so.
 //
@@ -46,6 +47,7 @@
 // digits hold its signature. The answer is 303 to the code's record, with
 // "Cityid-Certificate: unverified" and a note, because a signature that the
 // scanned site itself would confirm proves nothing: "cityid label scan" checks it.
+// A browser is sent to the page that checks it there, if the host has one.
 //
 // Behind a path prefix, as in HTTPS://CITY.EXAMPLE/ID/MA.156, all of this
 // stands below the prefix.
@@ -85,6 +87,14 @@ type Config struct {
 	Source Source
 	Roots  []cityid.Code // served with all codes below them; at least one
 	Prefix string        // path before codes: "", or one such as "/ID" without a slash at its end
+	Pages  Pages         // where people are sent; nil: there are no pages
+}
+
+// Pages names the pages that this host has for people. Both methods return a
+// path on it, in the language the request asks for.
+type Pages interface {
+	CodePage(r *http.Request, code cityid.Code) string
+	CertificatePage(r *http.Request, text string) string // text as the symbol has it
 }
 
 // Handler returns the handler for all paths that nothing else on the host
@@ -102,7 +112,7 @@ func Handler(c Config) (http.Handler, error) {
 	if c.Prefix != "" && (c.Prefix[0] != '/' || strings.HasSuffix(c.Prefix, "/") || strings.ContainsAny(c.Prefix, "%?# ")) {
 		return nil, fmt.Errorf("resolver: path prefix %q: want one such as /ID, without a slash at its end", c.Prefix)
 	}
-	h := &handler{source: c.Source, roots: slices.Clone(c.Roots), prefix: c.Prefix}
+	h := &handler{source: c.Source, roots: slices.Clone(c.Roots), prefix: c.Prefix, pages: c.Pages}
 	return web.Public(web.Methods{http.MethodGet: h.serve}), nil
 }
 
@@ -110,6 +120,7 @@ type handler struct {
 	source Source
 	roots  []cityid.Code
 	prefix string
+	pages  Pages
 }
 
 // serve tells the paths apart.
@@ -172,9 +183,12 @@ func redirect(w http.ResponseWriter, r *http.Request, status int, path string) e
 // code answers for a canonical code that is served.
 func (h *handler) code(w http.ResponseWriter, r *http.Request, code cityid.Code) error {
 	w.Header().Set("Vary", "Accept")
-	format, err := chooseFormat(r)
+	format, err := h.chooseFormat(r)
 	if err != nil {
 		return err
+	}
+	if format == htmlType {
+		return see(w, h.pages.CodePage(r, code))
 	}
 	answer, err := h.source.Record(r.Context(), code)
 	absent := errors.Is(err, cityid.ErrNotFound)
@@ -206,14 +220,33 @@ func (h *handler) code(w http.ResponseWriter, r *http.Request, code cityid.Code)
 	return web.WriteJSON(w, r, http.StatusOK, answer)
 }
 
+// htmlType is what browsers ask for.
+const htmlType = "text/html"
+
+// see sends a person to a page.
+func see(w http.ResponseWriter, page string) error {
+	w.Header().Set("Location", page)
+	w.Header().Set("Cache-Control", "no-cache")
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// offers returns the media types that a code can be answered with.
+func (h *handler) offers() []string {
+	if h.pages == nil {
+		return []string{web.JSONType, verify.MediaType}
+	}
+	return []string{web.JSONType, verify.MediaType, htmlType}
+}
+
 // chooseFormat returns the media type to answer with.
-func chooseFormat(r *http.Request) (string, error) {
+func (h *handler) chooseFormat(r *http.Request) (string, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return "", cityid.Errorf(cityid.ErrMalformed, "query: %v", err)
 	}
 	if !query.Has("format") {
-		return web.Negotiate(r, web.JSONType, verify.MediaType)
+		return web.Negotiate(r, h.offers()...)
 	}
 	if len(query["format"]) == 1 {
 		switch query.Get("format") {
@@ -262,8 +295,14 @@ func (h *handler) certificate(w http.ResponseWriter, r *http.Request, path strin
 	if !h.serves(code) {
 		return cityid.Errorf(cityid.ErrNotFound, "certificate: %s is not served here: the codes served are those of %s", code, h.rootList())
 	}
-	w.Header().Set("Location", h.path(code))
 	w.Header().Set("Cityid-Certificate", "unverified")
+	w.Header().Set("Vary", "Accept")
+	if h.pages != nil {
+		if format, err := web.Negotiate(r, web.JSONType, htmlType); err == nil && format == htmlType {
+			return see(w, h.pages.CertificatePage(r, h.prefix+"/X/"+code.String()+path[at:]))
+		}
+	}
+	w.Header().Set("Location", h.path(code))
 	return web.WriteJSON(w, r, http.StatusSeeOther, struct {
 		Code cityid.Code `json:"code"`
 		Note string      `json:"note"`

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -329,4 +330,47 @@ func FuzzPath(f *testing.F) {
 			t.Fatalf("%q redirects to %q", path, location)
 		}
 	})
+}
+
+// pages are pages for people, as a portal has them.
+type pages struct{}
+
+func (pages) CodePage(_ *http.Request, code cityid.Code) string { return "/en/code/" + code.String() }
+func (pages) CertificatePage(_ *http.Request, text string) string {
+	return "/en/verify?text=" + url.QueryEscape(text)
+}
+
+// TestPages sends browsers to pages, and programs past them.
+func TestPages(t *testing.T) {
+	city := cityid.MustParse("MA.156.1301")
+	h, err := resolve.Handler(resolve.Config{Source: registry{city: {Code: city, Kind: cityid.KindCity, Status: cityid.StatusActive}}, Roots: []cityid.Code{cityid.MustParse("MA.156")}, Pages: pages{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+	digits := strings.Repeat("7", 174)
+	for _, c := range []struct {
+		path, accept string
+		status       int
+		location     string
+	}{
+		{"/MA.156.1301", browser, 303, "/en/code/MA.156.1301"},
+		{"/MA.156.9999", browser, 303, "/en/code/MA.156.9999"},
+		{"/MA.156.1301", "*/*", 200, ""},
+		{"/MA.156.1301", "application/json", 200, ""},
+		{"/MA.156.1301?format=json", browser, 200, ""},
+		{"/X/MA.156.1301/" + digits, browser, 303, "/en/verify?text=" + url.QueryEscape("/X/MA.156.1301/"+digits)},
+		{"/X/MA.156.1301/" + digits, "*/*", 303, "/MA.156.1301"},
+	} {
+		r := httptest.NewRequest("GET", c.path, nil)
+		r.Header.Set("Accept", c.accept)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != c.status || w.Header().Get("Location") != c.location {
+			t.Errorf("%s, Accept %q: %d to %q, want %d to %q", c.path, c.accept, w.Code, w.Header().Get("Location"), c.status, c.location)
+		}
+		if !strings.Contains(strings.Join(w.Header().Values("Vary"), ","), "Accept") {
+			t.Errorf("%s: the answer depends on Accept and does not say so", c.path)
+		}
+	}
 }

@@ -25,7 +25,9 @@ const defaultBody = 1 << 20
 type WrapConfig struct {
 	Log     *slog.Logger   // access log; nil: none
 	Proxies []netip.Prefix // whose X-Forwarded-For and X-Request-Id are believed
-	MaxBody int64          // octets of a request's body; 0: 1 MiB
+	// MaxBody returns how many octets the body of a request may have; nil: 1 MiB
+	// for all.
+	MaxBody func(*http.Request) int64
 }
 
 // info is what [Wrap] knows about a request. The goroutine that serves the
@@ -67,8 +69,8 @@ func Wrap(h http.Handler, c WrapConfig) http.Handler {
 		log = slog.New(slog.DiscardHandler)
 	}
 	limit := c.MaxBody
-	if limit == 0 {
-		limit = defaultBody
+	if limit == nil {
+		limit = func(*http.Request) int64 { return defaultBody }
 	}
 	large := new(budget)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -79,7 +81,7 @@ func Wrap(h http.Handler, c WrapConfig) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		out := &recorder{ResponseWriter: w}
 		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = http.MaxBytesReader(w, r.Body, limit)
+			r.Body = http.MaxBytesReader(w, r.Body, limit(r))
 		}
 		defer func() {
 			cut := handlePanic(out, r, recover(), log)

@@ -39,7 +39,7 @@ func TestWrap(t *testing.T) {
 		}
 		io.WriteString(w, "fine")
 		return nil
-	}), WrapConfig{Log: log, MaxBody: 10})
+	}), WrapConfig{Log: log, MaxBody: func(*http.Request) int64 { return 10 }})
 	call := func(method, target, body string) *httptest.ResponseRecorder {
 		out.Reset()
 		w := httptest.NewRecorder()
