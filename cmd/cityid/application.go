@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"cityid"
+	"cityid/internal/describe"
 )
 
 func applicationCommand() *command {
@@ -186,7 +187,7 @@ func (a *applicationFile) prove(signers []cityid.Signer) error {
 	for _, k := range want {
 		i := slices.IndexFunc(signers, func(s cityid.Signer) bool { return s.Key == k })
 		if i < 0 {
-			return exitError{exitNotPermitted, fmt.Errorf("key %s stands in the policy but is not here to prove that it is held: name its file with --officer", fingerprint(k))}
+			return exitError{exitNotPermitted, fmt.Errorf("key %s stands in the policy but is not here to prove that it is held: name its file with --officer", describe.Fingerprint(k))}
 		}
 		d := cityid.PossessionDigest(a.Chain, a.Apply.Allocation.Code, a.Apply.Allocation.Policy, k)
 		sig, err := signers[i].Sign(d[:])
@@ -296,7 +297,7 @@ func applicationList(f *flags) func(context.Context, []string) error {
 			}
 			for i := range page.Proposals {
 				p := &page.Proposals[i]
-				t.add(p, fmt.Sprint(p.Proposal.Number), p.State.String(), summary(&p.Proposal), votes(p), p.Proposal.Created.String(), p.Proposal.Expires.String())
+				t.add(p, fmt.Sprint(p.Proposal.Number), p.State.String(), summary(f.lang, &p.Proposal), votes(p), p.Proposal.Created.String(), p.Proposal.Expires.String())
 			}
 			if q.Before = page.Next; q.Before == 0 {
 				break
@@ -307,16 +308,12 @@ func applicationList(f *flags) func(context.Context, []string) error {
 }
 
 // summary says in a few words what a proposal is about.
-func summary(p *cityid.Proposal) string {
+func summary(lang string, p *cityid.Proposal) string {
 	if p.Application() {
 		a := &p.Operations[0].Allocate.Items[0]
-		return fmt.Sprintf("%s %s %s", a.Code, a.Kind, a.Content.Names.Get("zh"))
+		return fmt.Sprintf("%s %s %s", a.Code, describe.Kind(lang, a.Kind), a.Content.Names.Get("zh"))
 	}
-	s := describe(&p.Operations[0])[0]
-	if n := len(p.Operations); n > 1 {
-		s += fmt.Sprintf(" and %d more", n-1)
-	}
-	return s
+	return describe.Summary(lang, p.Operations)
 }
 
 func votes(p *cityid.ProposalAnswer) string {
@@ -341,7 +338,7 @@ func applicationShow(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		return f.print(proposalTable(p))
+		return f.print(proposalTable(f.lang, p))
 	}
 }
 
@@ -356,7 +353,7 @@ func numberArg(args []string, want int) (uint64, error) {
 	return n, nil
 }
 
-func proposalTable(a *cityid.ProposalAnswer) *table {
+func proposalTable(lang string, a *cityid.ProposalAnswer) *table {
 	p := &a.Proposal
 	t := fields(a, "number", fmt.Sprint(p.Number), "state", a.State.String(), "note", p.Note, "digest", a.Digest.String())
 	row := func(name, value string) {
@@ -364,17 +361,15 @@ func proposalTable(a *cityid.ProposalAnswer) *table {
 			t.rows = append(t.rows, []string{name, value})
 		}
 	}
-	for i := range p.Operations {
-		for _, line := range describe(&p.Operations[i]) {
-			row("would", line)
-		}
+	for _, line := range describe.Operations(lang, p.Operations) {
+		row("would", line.String())
 	}
 	for _, n := range a.Needs {
 		row("needs", fmt.Sprintf("%d of %d members of %s: %d have approved", n.Threshold, len(n.Members), n.Code, n.Votes))
 		for _, m := range n.Members {
 			who := m.Code.String()
 			if who == "" && len(m.Keys) > 0 {
-				who = fingerprint(m.Keys[0])
+				who = describe.Fingerprint(m.Keys[0])
 			}
 			switch {
 			case m.Approved:
@@ -387,15 +382,15 @@ func proposalTable(a *cityid.ProposalAnswer) *table {
 		}
 	}
 	for _, v := range p.Rejections {
-		row("rejected", v.Time.String()+" by "+fingerprint(v.Key)+": "+v.Note)
+		row("rejected", v.Time.String()+" by "+describe.Fingerprint(v.Key)+": "+v.Note)
 	}
 	row("can not go on", a.Stale)
 	for _, n := range a.Competing {
 		row("competes with", fmt.Sprint(n))
 	}
 	row("brought by", p.Member.String())
-	if len(p.Evidence) > 0 {
-		row("evidence", count(len(p.Evidence), "document"))
+	for _, d := range p.Evidence {
+		row("evidence", d.String())
 	}
 	row("created", p.Created.String())
 	row("expires", p.Expires.String())
@@ -460,10 +455,11 @@ func (w *writing) seen(ctx context.Context, number uint64, given string) (cityid
 		return d, exitError{exitInvalid, fmt.Errorf("the node says proposal %d has digest %s, but what it shows has %s", number, p.Digest, d)}
 	}
 	w.talk("proposal %d, digest %s:", number, p.Digest)
-	for i := range p.Proposal.Operations {
-		for _, line := range describe(&p.Proposal.Operations[i]) {
-			w.talk("  %s", printable(line))
-		}
+	for _, line := range describe.Operations(w.lang, p.Proposal.Operations) {
+		w.talk("  %s", line)
+	}
+	for i, d := range p.Proposal.Evidence {
+		w.talk("  evidence %d: %s", i+1, d)
 	}
 	return p.Digest, nil
 }

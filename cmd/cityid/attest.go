@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"cityid"
+	"cityid/internal/describe"
 )
 
 func attestCommand() *command {
@@ -67,7 +68,7 @@ func checkAttestation(ctx context.Context, f *flags, source cityid.Code, d cityi
 		return err
 	}
 	t := fields(a, "source", a.Source.String(), "digest", a.Digest.String(), "label", a.Label, "size", fmt.Sprint(a.Size),
-		"vouched", a.Changed.Time.String(), "by key", fingerprint(a.Key), "withdrawn", a.Withdrawn.String())
+		"vouched", a.Changed.Time.String(), "by key", describe.Fingerprint(a.Key), "withdrawn", a.Withdrawn.String())
 	if err := f.print(t); err != nil {
 		return err
 	}

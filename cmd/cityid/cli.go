@@ -36,6 +36,7 @@ import (
 
 	"cityid"
 	"cityid/client"
+	"cityid/internal/describe"
 )
 
 // The exit codes.
@@ -86,6 +87,7 @@ type flags struct {
 	node   string
 	format string
 	out    string
+	lang   string
 }
 
 // usageError is a mistake in how a command was called.
@@ -142,7 +144,7 @@ func run(ctx context.Context, args []string, t *terminal) int {
 	if err != nil {
 		err = usageError{err}
 	} else if err = f.checkOutput(); err == nil {
-		err = do(ctx, positional)
+		err = f.explained(do(ctx, positional))
 	}
 	return report(ctx, t, path, err)
 }
@@ -184,8 +186,27 @@ func (f *flags) common() {
 	f.StringVar(&f.home, "home", defaultHome(), "folder of your keys and settings")
 	f.StringVar(&f.node, "node", envOr("CITYID_NODE", "http://localhost:8080"), "address of the node to ask")
 	f.StringVar(&f.format, "format", "table", "table, json, jsonl or csv")
+	f.StringVar(&f.lang, "lang", "en", "language in which changes, policies and refusals are described: en or zh")
 	f.StringVar(&f.out, "out", "", "write the output to this file")
 	f.StringVar(&f.out, "o", "", "short for --out")
+}
+
+// speaks gives --lang another default and meaning, in a command whose output is
+// made for others to read.
+func (f *flags) speaks(lang, usage string) {
+	f.lang = lang
+	l := f.Lookup("lang")
+	l.DefValue, l.Usage = lang, usage
+}
+
+// explained adds to a refusal what it means and what to do, in Chinese if that
+// was asked for. In English its own text says so.
+func (f *flags) explained(err error) error {
+	var e *cityid.Error
+	if f.lang != "zh" || !errors.As(err, &e) || f.Lookup("lang").DefValue == "zh" {
+		return err
+	}
+	return hint(err, "%s", describe.Refusal(f.lang, err))
 }
 
 func envOr(name, otherwise string) string {

@@ -131,7 +131,7 @@ func codeShow(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		return f.print(recordTable(a))
+		return f.print(recordTable(f.lang, a))
 	}
 }
 

@@ -217,7 +217,7 @@ func labelSheet(f *flags) func(context.Context, []string) error {
 	below := f.String("below", "", "all active objects below this `code`")
 	from := f.String("from", "", "a CSV or XLSX `file` with a column named code: for a reprint")
 	distance := f.Float64("distance", 300, "reading distance in `mm`")
-	lang := f.String("lang", "zh", "language of the sheet: zh or en")
+	f.speaks("zh", "language of the sheet: zh or en")
 	return func(ctx context.Context, args []string) error {
 		u, err := p.url()
 		if err != nil {
@@ -228,7 +228,7 @@ func labelSheet(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		var b bytes.Buffer
-		info, err := label.WriteSheet(&b, u, items, label.SheetOptions{Title: p.name, Lang: *lang, DistanceMM: *distance, Contact: p.contact})
+		info, err := label.WriteSheet(&b, u, items, label.SheetOptions{Title: p.name, Lang: f.lang, DistanceMM: *distance, Contact: p.contact})
 		if err != nil {
 			return usageError{err}
 		}

@@ -20,6 +20,7 @@ import (
 	"cityid"
 	"cityid/client"
 	"cityid/internal/chain"
+	"cityid/internal/describe"
 	"cityid/internal/registry"
 	"cityid/keys"
 )
@@ -350,8 +351,8 @@ func chainSettings(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		t.rows = append(t.rows, []string{"parameters", string(b)})
-		for _, line := range describeParams(&cityid.SetParams{Revision: s.Params.Revision, Rule: &s.Rule, Schemes: s.Schemes})[1:] {
-			t.rows = append(t.rows, []string{"", strings.TrimSpace(line)})
+		for _, line := range describe.Settings(f.lang, nil, &s.Rule, s.Schemes) {
+			t.rows = append(t.rows, []string{"", line.String()})
 		}
 		return f.print(t)
 	}

@@ -108,6 +108,9 @@ func (f *flags) checkOutput() error {
 	if !slices.Contains([]string{"table", "json", "jsonl", "csv"}, f.format) {
 		return usagef("--format %s: want table, json, jsonl or csv", f.format)
 	}
+	if f.lang != "en" && f.lang != "zh" {
+		return usagef("--lang %s: want en or zh", f.lang)
+	}
 	if f.out == "" || f.out == "-" {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"cityid"
+	"cityid/internal/describe"
 )
 
 // contentFlags builds a record's content from flags.
@@ -179,9 +180,9 @@ func aliasFlag(given list) ([]cityid.Alias, error) {
 }
 
 // recordTable shows one record as fields.
-func recordTable(a *cityid.RecordAnswer) *table {
+func recordTable(lang string, a *cityid.RecordAnswer) *table {
 	r := &a.Record
-	t := fields(a, "code", a.Display, "kind", r.Kind.String(), "status", r.Status.String(), "reason", r.Reason.String(), "note", r.Note)
+	t := fields(a, "code", a.Display, "kind", describe.Kind(lang, r.Kind), "status", describe.Status(lang, r.Status), "reason", describe.Reason(lang, r.Reason), "note", r.Note)
 	row := func(name, value string) {
 		if value != "" {
 			t.rows = append(t.rows, []string{name, value})
@@ -216,8 +217,8 @@ func recordTable(a *cityid.RecordAnswer) *table {
 		row("succeeded by", s.String())
 	}
 	if r.Policy != nil {
-		for _, line := range describePolicy(r.Policy) {
-			row("policy", strings.TrimSpace(line))
+		for _, line := range describe.Policy(lang, r.Policy) {
+			row("policy", line.String())
 		}
 	}
 	if w := a.Waiting; w != nil {

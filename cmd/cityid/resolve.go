@@ -43,7 +43,7 @@ func resolveCode(f *flags) func(context.Context, []string) error {
 				return err
 			}
 			f.talk("not verified: you have pinned no trust root; cityid trust pin does")
-			return f.print(recordTable(a))
+			return f.print(recordTable(f.lang, a))
 		}
 		if err != nil && cityid.CodeOf(err) != cityid.ErrNotFound {
 			return err
@@ -64,7 +64,7 @@ func resolveCode(f *flags) func(context.Context, []string) error {
 		if a != nil {
 			answer.Holder, answer.Waiting = a.Holder, a.Waiting
 		}
-		return f.print(recordTable(answer))
+		return f.print(recordTable(f.lang, answer))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"cityid"
+	"cityid/internal/describe"
 )
 
 // The next version of the trust root goes round the officers of the apex as a
@@ -100,7 +101,7 @@ func draftTable(t *cityid.Trust) *table {
 		out.rows = append(out.rows, []string{"validator", fmt.Sprintf("%s with power %d", v.Key, v.Power)})
 	}
 	for _, x := range t.Signatures {
-		out.rows = append(out.rows, []string{"signed by", fingerprint(x.Key)})
+		out.rows = append(out.rows, []string{"signed by", describe.Fingerprint(x.Key)})
 	}
 	return out
 }
@@ -163,7 +164,7 @@ func mayRenew(ctx context.Context, pinned *trustFlag, t *cityid.Trust, signers [
 	}
 	for _, s := range signers {
 		if !last.Quorum.Has(s.Key) {
-			return exitError{exitNotPermitted, fmt.Errorf("key %s is not of the quorum of version %d, which signs the next", fingerprint(s.Key), last.Version)}
+			return exitError{exitNotPermitted, fmt.Errorf("key %s is not of the quorum of version %d, which signs the next", describe.Fingerprint(s.Key), last.Version)}
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"cityid"
 	"cityid/client"
+	"cityid/internal/describe"
 	"cityid/keys"
 )
 
@@ -363,8 +364,8 @@ func txShow(f *flags) func(context.Context, []string) error {
 		}
 		out := fields(body, "transaction", id.String(), "to sign", d.String(), "chain", body.Chain, "until", body.Expires.String(), "memo", body.Memo)
 		for i := range body.Operations {
-			for _, line := range describe(&body.Operations[i]) {
-				out.rows = append(out.rows, []string{fmt.Sprintf("operation %d", i), line})
+			for _, line := range describe.Operation(f.lang, &body.Operations[i]) {
+				out.rows = append(out.rows, []string{fmt.Sprintf("operation %d", i), line.String()})
 			}
 		}
 		for _, k := range body.Signers {
@@ -372,7 +373,7 @@ func txShow(f *flags) func(context.Context, []string) error {
 			if _, ok := t.Signatures.find(k); ok {
 				state = "has signed"
 			}
-			out.rows = append(out.rows, []string{"signer", k.String() + " " + state})
+			out.rows = append(out.rows, []string{"signer", k.String() + " " + state}, []string{"", describe.Key(f.lang, k)})
 		}
 		return f.print(out)
 	}
