@@ -27,6 +27,7 @@ import (
 	"testing"
 
 	"cityid"
+	"cityid/internal/office"
 	"cityid/keys"
 	"cityid/verify"
 )
@@ -136,7 +137,7 @@ func after(t *testing.T, doc, marker string) string {
 var encoded = []any{
 	cityid.Tx{}, cityid.Body{}, cityid.Record{}, cityid.Proposal{}, cityid.Waiting{}, cityid.Attestation{},
 	cityid.Trust{}, cityid.Params{}, cityid.Rule{}, cityid.Scheme{}, cityid.Counters{}, cityid.ValidatorSet{},
-	cityid.BlockLog{}, cityid.Recent{}, verify.Bundle{}, verify.Link{},
+	cityid.BlockLog{}, cityid.Recent{}, verify.Bundle{}, verify.Link{}, office.EvidenceDocument{},
 }
 
 // fieldTypes are the names that the tables use for types that have no table.

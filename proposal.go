@@ -111,3 +111,11 @@ type Attestation struct {
 	Changed   Change    `cbor:"6,keyasint" json:"changed"`
 	Withdrawn Time      `cbor:"7,keyasint,omitempty" json:"withdrawn,omitempty"`
 }
+
+// EvidenceDigest is what an application names of a document that is kept off
+// the chain: SHA-256("cityid/evidence/1" || salt || document). The salt is fresh
+// for each document, so that nobody can test a guess at it.
+func EvidenceDigest(salt Digest, document []byte) Digest {
+	b := append([]byte("cityid/evidence/1"), salt[:]...)
+	return hashOf(append(b, document...))
+}

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -210,14 +209,9 @@ func (a *applicationFile) addEvidence(ctx context.Context, paths list) error {
 			return err
 		}
 		a.Evidence = append(a.Evidence, e)
-		a.Apply.Evidence = append(a.Apply.Evidence, evidenceDigest(e.Salt, b))
+		a.Apply.Evidence = append(a.Apply.Evidence, cityid.EvidenceDigest(e.Salt, b))
 	}
 	return nil
-}
-
-func evidenceDigest(salt cityid.Digest, document []byte) cityid.Digest {
-	b := append([]byte("cityid/evidence/1"), salt[:]...)
-	return sha256.Sum256(append(b, document...))
 }
 
 func readApplication(ctx context.Context, path string) (*applicationFile, error) {

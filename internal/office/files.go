@@ -187,12 +187,7 @@ func (o *Office) sweepFolder(ctx context.Context, name string) (n int, err error
 	if err != nil || len(prefix) != 1 {
 		return 0, nil // not ours
 	}
-	rows, err := collect(ctx, o.reads, func(row interface{ Scan(...any) error }) (d cityid.Digest, err error) {
-		var b []byte
-		err = row.Scan(&b)
-		copy(d[:], b)
-		return d, err
-	}, `SELECT digest FROM file WHERE digest BETWEEN ? AND ?`, prefix, append(bytes.Clone(prefix), bytes.Repeat([]byte{0xff}, 31)...))
+	rows, err := collect(ctx, o.reads, scanDigest, `SELECT digest FROM file WHERE digest BETWEEN ? AND ?`, prefix, append(bytes.Clone(prefix), bytes.Repeat([]byte{0xff}, 31)...))
 	if err != nil {
 		return 0, err
 	}
