@@ -334,6 +334,7 @@ func (o *Office) sweeps() []string {
 		fmt.Sprintf(`DELETE FROM session WHERE seen + %d <= ?1 OR created + %d <= ?1`, o.opts.SessionIdle.Milliseconds(), o.opts.SessionLife.Milliseconds()),
 		`DELETE FROM challenge WHERE expires <= ?1`,
 		signingSweep,
+		deliverySweep,
 		`DELETE FROM draft WHERE expires <= ?1`,
 	}
 }
