@@ -23,7 +23,7 @@ import (
 func (b *benchmark) answers(ctx context.Context) error {
 	node := b.net.nodes[0]
 	s := serving{Log: slog.New(slog.DiscardHandler)}
-	h, err := s.handler(node, b.class.Root().Parent().Parent())
+	h, err := s.handler(node, b.class.Root().Parent().Parent(), nil)
 	if err != nil {
 		return err
 	}

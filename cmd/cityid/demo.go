@@ -114,6 +114,7 @@ type demo struct {
 	address string            // what people type
 	trust   *verify.TrustFile // as pinned: version 1
 	objects int               // that were imported
+	closers []func() error    // of what the pages need
 }
 
 // run carries the demo through. The address comes first, so that nothing is
@@ -143,7 +144,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, d.network.stop()) }()
 	served := make(chan error, 1)
 	if err := d.serve(ctx, l, served); err != nil {
-		return err
+		return errors.Join(err, d.closeSites())
 	}
 	// Whatever ends the demo, running requests are answered before the nodes
 	// stop.
@@ -153,6 +154,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		if serr := <-served; serr != nil {
 			err = errors.Join(err, serr)
 		}
+		err = errors.Join(err, d.closeSites())
 	}()
 	if err := d.fill(ctx); err != nil {
 		return d.cause(ctx, err)
@@ -201,11 +203,15 @@ func (d *demo) start(ctx context.Context, t *stepTalk, cancel context.CancelCaus
 // served receives how serving ended.
 func (d *demo) serve(ctx context.Context, l net.Listener, served chan<- error) error {
 	s := &serving{Log: d.folder.log}
-	h, err := s.handler(d.network.nodes[0], demoApex)
+	d.address = publicAddress(l.Addr(), false)
+	sites, err := d.openSites(ctx)
 	if err != nil {
 		return err
 	}
-	d.address = publicAddress(l.Addr(), false)
+	h, err := s.handler(d.network.nodes[0], demoApex, sites)
+	if err != nil {
+		return err
+	}
 	d.http = &http.Transport{MaxIdleConnsPerHost: 2 * demoInFlight}
 	if d.local, err = client.New("http://"+dialable(l.Addr()), client.WithTransport(d.http), client.WithUserAgent("cityid-demo")); err != nil {
 		return err

@@ -191,6 +191,12 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 	f.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "`address` on which to answer over HTTP")
 	f.StringVar(&s.Cert, "tls-cert", "", "PEM `file` with the TLS certificate; it is read again when it changes")
 	f.StringVar(&s.Key, "tls-key", "", "PEM `file` with its private key")
+	f.BoolVar(&s.Pages.Off, "no-pages", false, "serve programs alone, and no pages for people")
+	f.StringVar(&s.Pages.Origin, "origin", "", "`address` under which browsers reach the pages, such as https://id.example; passkeys are bound to it")
+	f.StringVar(&s.Pages.Public, "public-url", "", "`address` that labels name; without it the pages draw none")
+	f.StringVar(&s.Pages.BaseMap, "base-map", "", "GeoJSON `file` of land polygons to draw maps on, instead of a coarse outline")
+	var siteNames list
+	f.Var(&siteNames, "site-name", "what the pages call themselves, as `lang=text`; several times for several languages")
 	f.IntVar(&s.Writes, "writes-per-second", 200, "transactions a second that one client may submit; 0 for no limit")
 	proxies := f.String("trusted-proxies", "", "`networks` of proxies whose X-Forwarded-For is believed")
 	f.StringVar(&cfg.Listen, "p2p-listen", chain.DefaultListen, "`address` for other nodes")
@@ -219,6 +225,12 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 		}
 		if (s.Cert == "") != (s.Key == "") {
 			return usagef("--tls-cert and --tls-key go together")
+		}
+		if s.Pages.Folder = args[0]; s.Pages.Origin == "" && !s.Pages.Off {
+			s.Pages.Origin = defaultOrigin(s.Listen, s.Cert != "")
+		}
+		if s.Pages.Name, err = languageTexts(siteNames); err != nil {
+			return err
 		}
 		cfg.Home, cfg.Peers, cfg.Version, cfg.Logger, s.Log = args[0], peers, version, log, log
 		return f.runNode(ctx, cfg, &s)

@@ -17,7 +17,6 @@ import (
 	"cityid"
 	"cityid/internal/api"
 	"cityid/internal/chain"
-	"cityid/internal/resolve"
 	"cityid/internal/web"
 )
 
@@ -28,26 +27,20 @@ type serving struct {
 	Key     string         // PEM file of its private key
 	Proxies []netip.Prefix // whose X-Forwarded-For is believed
 	Writes  int            // submissions a second from one address; 0: no limit
+	Pages   pagesConfig
 	Log     *slog.Logger
 }
 
 // drain is how long running requests may take to finish when a server stops.
 const drain = 5 * time.Second
 
-// handler joins the API and the resolver of one zone.
-func (s *serving) handler(source api.Source, zone cityid.Code) (http.Handler, error) {
-	resolver, err := resolve.Handler(resolve.Config{Source: source, Roots: []cityid.Code{zone}})
-	if err != nil {
-		return nil, err
-	}
+// api answers for /v1.
+func (s *serving) api(from api.Source) http.Handler {
 	var limit *web.Limiter
 	if s.Writes > 0 {
 		limit = web.NewLimiter(web.LimiterConfig{Every: time.Second / time.Duration(s.Writes), Burst: 2 * s.Writes, Clients: 100_000})
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/v1/", api.Handler(api.Config{Source: source, Writes: limit}))
-	mux.Handle("/", resolver)
-	return web.Wrap(mux, web.WrapConfig{Log: s.Log, Proxies: s.Proxies}), nil
+	return api.Handler(api.Config{Source: from, Writes: limit})
 }
 
 // serve answers until ctx ends or the node halts. ready is called with the
@@ -57,7 +50,12 @@ func (s *serving) serve(ctx context.Context, n *chain.Node, ready func(net.Addr)
 	if err != nil {
 		return err
 	}
-	h, err := s.handler(n, st.Zone)
+	sites, closeSites, err := s.Pages.open(ctx, n, s.Log)
+	if err != nil {
+		return err
+	}
+	defer closeSites()
+	h, err := s.handler(n, st.Zone, sites)
 	if err != nil {
 		return err
 	}

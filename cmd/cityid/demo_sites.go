@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"cityid/internal/office"
+	"cityid/internal/portal"
+)
+
+// The demo serves the pages of three institutions at once, each with an office
+// of its own: the first at localhost, the others at b.localhost and c.localhost,
+// which browsers also take for this machine. Passkeys are bound to a host, and
+// no decision of several counts if one host could have asked for all of it.
+var demoHosts = []string{"localhost", "b.localhost", "c.localhost"}
+
+// openSites opens the index, the offices and the pages of the institutions.
+func (d *demo) openSites(ctx context.Context) ([]site, error) {
+	x, stop, err := openIndex(ctx, d.folder.file("index.sqlite"), d.network.nodes[0], d.folder.log)
+	if err != nil {
+		return nil, err
+	}
+	d.closers = append(d.closers, func() error { stop(); return nil })
+	test, err := d.testKeys()
+	if err != nil {
+		return nil, err
+	}
+	base, err := url.Parse(d.address)
+	if err != nil {
+		return nil, err
+	}
+	var out []site
+	for i, host := range demoHosts {
+		o, err := office.Open(ctx, office.Options{Dir: d.folder.file("office-" + "abc"[i:i+1])})
+		if err != nil {
+			return nil, fmt.Errorf("office of institute %s: %w", "ABC"[i:i+1], err)
+		}
+		d.closers = append(d.closers, o.Close)
+		origin := "http://" + host
+		if port := base.Port(); port != "" {
+			origin += ":" + port
+		}
+		h, err := portal.New(portal.Config{
+			Source: d.network.nodes[0], Index: x, Office: o, Origin: origin, Public: d.public, Demo: true,
+			Name:   map[string]string{"zh": "城市标识 · 演示研究院" + []string{"甲", "乙", "丙"}[i], "en": "cityid · Demo Institute " + "ABC"[i:i+1]},
+			Limits: portal.NewLimits(), TestKeys: test, Log: d.folder.log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, site{host: host, pages: h})
+	}
+	return out, nil
+}
+
+// testKeys are the officers' keys that the pages offer to everybody.
+func (d *demo) testKeys() ([]portal.TestKey, error) {
+	var out []portal.TestKey
+	add := func(name, zh, en string) error {
+		s, err := d.folder.signer(name)
+		out = append(out, portal.TestKey{Name: name, Title: map[string]string{"zh": zh, "en": en}, Signer: s})
+		return err
+	}
+	var errs []error
+	for i := range demoInstitutes {
+		zh, en := []string{"甲", "乙", "丙"}[i], "ABC"[i:i+1]
+		errs = append(errs, add(institute(i, "1"), "研究院"+zh+"审核员一", "Institute "+en+", first officer"),
+			add(institute(i, "2"), "研究院"+zh+"审核员二", "Institute "+en+", second officer"))
+	}
+	errs = append(errs, add("shijiazhuang-1", "石家庄经办人一", "Shijiazhuang, first officer"), add("shijiazhuang-2", "石家庄经办人二", "Shijiazhuang, second officer"),
+		add("urban-1", "城管局经办人", "Urban management, officer"), add("traffic-1", "交通局经办人", "Traffic, officer"))
+	return out, errors.Join(errs...)
+}
+
+// closeSites closes what openSites opened, the last first.
+func (d *demo) closeSites() error {
+	var err error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		err = errors.Join(err, d.closers[i]())
+	}
+	d.closers = nil
+	return err
+}

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package portal serves the pages that people see: looking codes up, applying
+// for them, reviewing, managing a city's codes, printing and checking labels,
+// and looking at the chain; in Chinese under /zh/ and in English under /en/.
+//
+// # How pages are made
+//
+// Pages are written by html/template on the server and work, as far as reading
+// goes, without scripts. Each screen has a file of Go, a template of the same
+// name in templates, its texts in text/SCREEN.zh.json and SCREEN.en.json, and,
+// where it needs them, a style sheet in assets/css and a script in assets/js.
+// All style sheets are sent as one. Scripts are ES modules without
+// dependencies; they only improve on what the server has written:
+//
+//	data-copy            a button copies the text of the element it names
+//	data-live="TOPIC"    the element is fetched again when an event of the topic
+//	                     happens: "block", "code:CODE" (or below it), "proposal:NUMBER"
+//	data-time            a time is shown as "3 s ago", and kept so
+//
+// # Security
+//
+// Every answer carries a content security policy that allows this host's own
+// files alone, no inline script or style and no framing. Forms that change
+// something are refused when another site sent them (by the browser's
+// Sec-Fetch-Site and Origin headers). Whoever may do what on the chain is
+// decided by signatures, never by a session: a session only says which key a
+// visitor has shown to hold, so that the right pages are offered, and opens
+// what an institution keeps for itself.
+//
+// # Sources
+//
+// The package reads from a [Source], which the node in the same process and a
+// client of another one both satisfy, and from the search index. So a portal can
+// run beside a node or apart from it.
+package portal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"cityid"
+	"cityid/internal/index"
+	"cityid/internal/office"
+	"cityid/internal/web"
+	"cityid/label"
+)
+
+// Source is where pages read from and submit to. Its methods may be called from
+// several goroutines at once; the callers own what they return. Refusals have a
+// [cityid.ErrorCode] in their chain.
+type Source interface {
+	Status(ctx context.Context) (*cityid.NodeStatus, error)
+	Settings(ctx context.Context) (*cityid.Settings, error)
+	Record(ctx context.Context, code cityid.Code) (*cityid.RecordAnswer, error)
+	Children(ctx context.Context, q cityid.ChildrenQuery) (*cityid.RecordPage, error)
+	History(ctx context.Context, code cityid.Code) (*cityid.HistoryAnswer, error)
+	Lookup(ctx context.Context, scheme, value string) (*cityid.CrosswalkAnswer, error)
+	Proposal(ctx context.Context, number uint64) (*cityid.ProposalAnswer, error)
+	Proposals(ctx context.Context, q cityid.ProposalQuery) (*cityid.ProposalPage, error)
+	Submit(ctx context.Context, raw []byte, wait bool) (*cityid.Receipt, error)
+	Transaction(ctx context.Context, id cityid.Digest) (*cityid.Receipt, error)
+	FindTransaction(ctx context.Context, id cityid.Digest) (*cityid.TransactionAnswer, error)
+	Blocks(ctx context.Context, q cityid.BlockQuery) (*cityid.BlockPage, error)
+	Block(ctx context.Context, height uint64) (*cityid.Block, error)
+	Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error)
+	Trust(ctx context.Context) ([]cityid.Trust, error)
+}
+
+// Config configures [New].
+type Config struct {
+	Source Source
+	Index  *index.Index // answers searches and draws maps
+	Origin string       // where browsers reach the pages, such as https://id.example; passkeys are bound to it
+	Public label.PublicURL
+	Name   map[string]string // what the portal calls itself, by language; empty: "cityid"
+	Demo   bool              // say on every page that the codes are not official
+
+	Office   *office.Office // what is kept off the chain; nil: the pages only show the registry
+	Limits   *Limits        // nil: none
+	TestKeys []TestKey      // offered to everybody; for demonstrations alone
+
+	// BaseMap is a GeoJSON file of land polygons to draw maps on, with the
+	// members "source" and "approval" to show beside them; nil: the outline of
+	// Natural Earth.
+	BaseMap []byte
+	Log     *slog.Logger
+}
+
+// portal is what all pages share. It does not change after New.
+type portal struct {
+	Config
+	secure     bool // Origin is https
+	texts      map[string]catalogue
+	templates  map[string]*template.Template
+	assets     *assets
+	basemap    *baseMap
+	crossForms *http.CrossOriginProtection
+}
+
+// New returns the handler of the pages: of /zh/, /en/ and /static/, and of / for
+// browsers. The error says which part of c is wrong.
+func New(c Config) (http.Handler, error) {
+	origin, err := url.Parse(c.Origin)
+	if err != nil || origin.Host == "" || origin.Path != "" || origin.Scheme != "http" && origin.Scheme != "https" {
+		return nil, fmt.Errorf("portal: origin %q: want scheme and host, such as https://id.example", c.Origin)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	p := &portal{Config: c, secure: origin.Scheme == "https", crossForms: http.NewCrossOriginProtection()}
+	if p.texts, err = loadCatalogues(); err != nil {
+		return nil, fmt.Errorf("portal: %w", err)
+	}
+	if p.assets, err = loadAssets(nil); err != nil {
+		return nil, fmt.Errorf("portal: %w", err)
+	}
+	if p.basemap, err = parseBaseMap(c.BaseMap); err != nil {
+		return nil, fmt.Errorf("portal: base map: %w", err)
+	}
+	if p.templates, err = p.parseTemplates(); err != nil {
+		return nil, fmt.Errorf("portal: %w", err)
+	}
+	return p.handler(), nil
+}
+
+// handler routes to the screens.
+func (p *portal) handler() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, e := range p.screens() {
+		method, path, ok := strings.Cut(pattern, " ")
+		if !ok {
+			panic("portal: pattern without method: " + pattern)
+		}
+		for _, lang := range languages {
+			mux.Handle(method+" /"+lang+path, p.endpoint(lang, e))
+		}
+	}
+	mux.HandleFunc("GET /static/{hash}/{name}", p.assets.serve)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Vary", "Accept-Language, Cookie")
+		w.Header().Set("Cache-Control", "no-cache")
+		http.Redirect(w, r, "/"+languageOf(r)+"/", http.StatusSeeOther)
+	})
+	for _, lang := range languages {
+		mux.Handle("/"+lang+"/", p.endpoint(lang, func(http.ResponseWriter, *http.Request, *page) error {
+			return errNoPage
+		}))
+		mux.HandleFunc("GET /"+lang, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/"+lang+"/", http.StatusPermanentRedirect)
+		})
+	}
+	return mux
+}
+
+// screens lists every page: method and path below the language, and what
+// answers.
+func (p *portal) screens() map[string]endpoint {
+	return map[string]endpoint{
+		"GET /{$}":            p.home,
+		"GET /search":         p.search,
+		"GET /map":            p.mapPage,
+		"GET /code/{code...}": p.code,
+		"GET /about":          p.static("about"),
+
+		"GET /sign-in":              p.signInPage,
+		"POST /sign-in":             p.signIn,
+		"POST /sign-out":            p.signOut,
+		"GET /account":              p.signedIn(p.account),
+		"POST /passkeys/begin":      p.passkeyBegin,
+		"POST /passkeys":            p.passkeyMade,
+		"GET /passkeys/credential":  p.credentials,
+		"POST /demo/keys/{name}":    p.testKey,
+		"GET /sign/{id}":            p.signPage,
+		"POST /sign/{id}/body":      p.signBody,
+		"GET /sign/{id}/file":       p.signFile,
+		"POST /sign/{id}/upload":    p.signUpload,
+		"POST /sign/{id}/signature": p.signReply,
+	}
+}
+
+var errNoPage = cityid.Errorf(cityid.ErrNotFound, "there is no such page")
+
+// endpoint answers a request in the language of pg. If it returns an error it
+// has written nothing, and the error becomes a page.
+type endpoint func(w http.ResponseWriter, r *http.Request, pg *page) error
+
+// endpoint puts around e what all pages have in common.
+func (p *portal) endpoint(lang string, e endpoint) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.headers(w.Header())
+		pg := p.page(r, lang)
+		if err := p.crossForms.Check(r); err != nil {
+			p.fail(w, r, pg, web.Refuse(http.StatusForbidden, cityid.ErrNotPermitted, "the form was sent from another site: open the page here and send it again"))
+			return
+		}
+		rememberLanguage(w, r, lang, p.secure)
+		if err := pg.loadSession(r); err != nil {
+			p.fail(w, r, pg, err)
+			return
+		}
+		if err := e(w, r, pg); err != nil {
+			p.fail(w, r, pg, err)
+		}
+	})
+}
+
+// contentPolicy allows this host's own files alone. Images may also come from
+// memory, for what a visitor has chosen but not sent yet.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; " +
+	"manifest-src 'self'; worker-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+func (p *portal) headers(h http.Header) {
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Permissions-Policy", "camera=(self), geolocation=(self), microphone=(), publickey-credentials-get=(self), publickey-credentials-create=(self)")
+	if p.secure {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+}
+
+// fail shows an error as a page.
+func (p *portal) fail(w http.ResponseWriter, r *http.Request, pg *page, err error) {
+	status := web.ProblemOf(err).Status
+	level := slog.LevelDebug
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	p.Log.Log(r.Context(), level, "page refused", "request", web.RequestID(r.Context()), "path", r.URL.Path, "error", err)
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "5")
+	}
+	data := struct {
+		Status  int
+		Request string
+		Refusal string
+	}{status, web.RequestID(r.Context()), pg.refusal(err)}
+	pg.Title = pg.T(fmt.Sprintf("error.title.%d", errorTitle(status)))
+	if werr := pg.render(w, r, status, "error", data); werr != nil {
+		p.Log.Error("the error page failed", "error", werr)
+		web.WriteError(w, r, errors.Join(err, werr))
+	}
+}
+
+// errorTitle returns the status under which the page for status is titled.
+func errorTitle(status int) int {
+	switch status {
+	case 400, 403, 404, 409, 410, 413, 422, 429, 503:
+		return status
+	}
+	if status < 500 {
+		return 400
+	}
+	return 500
+}
+
+// static returns the endpoint of a page that only says something.
+func (p *portal) static(name string) endpoint {
+	return func(w http.ResponseWriter, r *http.Request, pg *page) error {
+		pg.Title = pg.T(name + ".title")
+		return pg.render(w, r, http.StatusOK, name, nil)
+	}
+}
+
+// patience is how long a page waits for what it could do without.
+const patience = 2 * time.Second
+
+// Pages tells a resolver where people are sent. It is safe for concurrent use.
+type Pages struct{}
+
+// CodePage returns the path of a code's page.
+func (Pages) CodePage(r *http.Request, code cityid.Code) string {
+	return "/" + languageOf(r) + "/code/" + code.String()
+}
+
+// CertificatePage returns the path of the page that checks a certificate.
+func (Pages) CertificatePage(r *http.Request, text string) string {
+	return "/" + languageOf(r) + "/verify?text=" + url.QueryEscape(text)
+}
+
+// MaxBody returns how many octets the body of a request to the pages may have;
+// pages that take files bound each of them besides.
+func MaxBody(r *http.Request) int64 {
+	if strings.HasPrefix(r.URL.Path, "/zh/") || strings.HasPrefix(r.URL.Path, "/en/") {
+		return 72 << 20
+	}
+	return 1 << 20
+}
