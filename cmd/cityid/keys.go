@@ -5,10 +5,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +33,12 @@ func keyCommand() *command {
 			},
 			{name: "list", short: "list the keys in your folder", setup: keyList},
 			{name: "show", args: "NAME|FILE", short: "show the public half of a key and its fingerprint", setup: keyShow},
+			{
+				name: "sign-in", args: "ORIGIN CHALLENGE", short: "sign in at a portal with a key that is not in the browser",
+				long:     "The portal's page shows the command with its challenge. Paste the line that the command writes\ninto the page. The signature is worth nothing at another address, and signs no transaction.",
+				examples: []string{"cityid key sign-in https://id.example 3q2-7w… --key officer"},
+				setup:    keySignIn,
+			},
 		},
 	}
 }
@@ -305,5 +313,35 @@ func keyList(f *flags) func(context.Context, []string) error {
 			f.talk("no keys in %s; cityid key new NAME makes one", folder)
 		}
 		return f.print(t)
+	}
+}
+
+func keySignIn(f *flags) func(context.Context, []string) error {
+	key := f.String("key", "", "sign in with this key (`name` or file)")
+	var s secrets
+	s.flags(f)
+	return func(ctx context.Context, args []string) error {
+		if len(args) != 2 || *key == "" {
+			return usagef("want the address of the portal and its challenge, as its page shows them, and --key NAME")
+		}
+		u, err := url.Parse(args[0])
+		if err != nil || u.Host == "" || u.Path != "" || u.Scheme != "https" && u.Scheme != "http" {
+			return usagef("address %q: want scheme and host, such as https://id.example", args[0])
+		}
+		challenge, err := base64.RawURLEncoding.Strict().DecodeString(args[1])
+		if err != nil || len(challenge) != 32 {
+			return usagef("challenge %q: copy it whole from the page", args[1])
+		}
+		k, err := f.openKey(ctx, *key, &s)
+		if err != nil {
+			return err
+		}
+		digest := cityid.SignInDigest(args[0], challenge)
+		signature, err := k.Sign(digest[:])
+		if err != nil {
+			return err
+		}
+		f.talk("paste this line into the page of %s, and nowhere else:", u.Host)
+		return f.write([]byte(k.Public().String() + " " + base64.RawURLEncoding.EncodeToString(signature) + "\n"))
 	}
 }
