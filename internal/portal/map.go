@@ -176,7 +176,8 @@ func around(l cityid.Location, height float64) view {
 // mapMark is one thing on a map, or many that lie together.
 type mapMark struct {
 	Lat, Lon float64
-	Count    uint64 // more than 1: a cell of many
+	Count    uint64
+	Cell     bool // stands for all that lies around
 	Title    string
 	URL      string // "": no link
 }
@@ -204,7 +205,7 @@ func writeMark(b *strings.Builder, k mapMark, x, y float64) {
 		fmt.Fprintf(b, `<a href="%s">`, template.HTMLEscapeString(k.URL))
 	}
 	title := template.HTMLEscapeString(k.Title)
-	if k.Count > 1 {
+	if k.Cell {
 		r := 5 + 2.5*math.Log2(float64(k.Count))
 		fmt.Fprintf(b, `<circle class="bin" cx="%.1f" cy="%.1f" r="%.1f"><title>%s</title></circle>`, x, y, min(r, 34), title)
 	} else {
@@ -320,9 +321,11 @@ func (pg *page) mapMarks(v view, below cityid.Code, kinds []cityid.Kind) ([]mapM
 	var total uint64
 	out := make([]mapMark, 0, len(points))
 	for _, p := range points {
-		k := mapMark{Lat: float64(p.Location.Lat) / 1e7, Lon: float64(p.Location.Lon) / 1e7, Count: p.Count}
+		k := mapMark{Lat: float64(p.Location.Lat) / 1e7, Lon: float64(p.Location.Lon) / 1e7, Count: p.Count, Cell: p.Code.IsZero()}
 		total += max(1, p.Count)
-		if p.Count > 1 {
+		if k.Cell {
+			// The middle of a cell may lie outside the view that cuts it.
+			k.Lat, k.Lon = max(v.South, min(v.North, k.Lat)), max(v.West, min(v.East, k.Lon))
 			k.Title = pg.N("map.cell", p.Count)
 			k.URL = pg.mapURL(v.zoom(.25, k.Lat, k.Lon), below, kinds)
 		} else {

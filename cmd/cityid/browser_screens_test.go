@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// screens writes a picture of every page into a folder:
+//
+//	go test ./cmd/cityid -run TestScreens -screens ../../screenshots
+var screens = flag.String("screens", "", "folder for pictures of every page, in both languages and at two widths")
+
+// screen is one page to look at.
+type screen struct {
+	name, path string
+	host       string // "": localhost
+	key        string // test key to sign in with; "": nobody
+}
+
+// allScreens are the pages of a demo that somebody can open by address.
+var allScreens = []screen{
+	{name: "home", path: "/"},
+	{name: "search", path: "/search"},
+	{name: "search-hits", path: "/search?q=路"},
+	{name: "search-none", path: "/search?q=nothing-like-it"},
+	{name: "map", path: "/map"},
+	{name: "map-city", path: "/map?box=37.9,114.3,38.2,114.7&kind=object"},
+	{name: "code-city", path: "/code/MA.156.1301"},
+	{name: "code-department", path: "/code/MA.156.1301.02"},
+	{name: "code-object", path: "/code/MA.156.1301.02/20.010501/000001"},
+	{name: "code-history", path: "/code/MA.156.1301?view=history"},
+	{name: "code-json", path: "/code/MA.156.1301?view=json"},
+	{name: "code-cli", path: "/code/MA.156.1301?view=cli"},
+	{name: "code-proof", path: "/code/MA.156.1301?view=proof"},
+	{name: "code-absent", path: "/code/MA.156.9999"},
+	{name: "about", path: "/about"},
+	{name: "not-found", path: "/nowhere"},
+	{name: "sign-in", path: "/sign-in"},
+	{name: "account", path: "/account", key: "shijiazhuang-1"},
+}
+
+// maxTransfer is the most octets a page may take on a first visit, all its files
+// included.
+const maxTransfer = 150_000
+
+// axeFile is the accessibility checker, which scripts/test fetches.
+func axeFile(t *testing.T) string {
+	b, err := os.ReadFile(filepath.Join("..", "..", ".cache", "node_modules", "axe-core", "axe.min.js"))
+	if err == nil {
+		return string(b)
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatal("there is no axe-core; scripts/test fetches it")
+	}
+	t.Log("there is no axe-core: pages are not checked for accessibility; scripts/test fetches it")
+	return ""
+}
+
+// TestScreens opens every page in both languages, at the width of a desktop and
+// of a phone. None may be wider than its window, take more than maxTransfer, or
+// have a serious problem of accessibility; and with -screens each is drawn.
+func TestScreens(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser and a demo take a while")
+	}
+	chromium(t)
+	axe := axeFile(t)
+	d := startDemo(t)
+	b := startBrowser(t)
+	largest, what := 0.0, ""
+	for _, lang := range []string{"zh", "en"} {
+		people := map[string]*tab{}
+		for _, s := range allScreens {
+			if s.host == "" {
+				s.host = "localhost"
+			}
+			who := people[s.host+" "+s.key]
+			if who == nil {
+				who = b.tab(strings.TrimSpace(s.key + " at " + s.host))
+				if people[s.host+" "+s.key] = who; s.key != "" {
+					who.signInWith(d.at(s.host), lang, s.key)
+				}
+			}
+			for _, width := range []int64{1280, 390} {
+				who.viewport(width, 900)
+				who.open(d.at(s.host) + "/" + lang + s.path)
+				name := fmt.Sprintf("%s-%s-%d", s.name, lang, width)
+				if over := eval[float64](who, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
+					t.Errorf("%s: the page is %.0f pixels wider than its window", name, over)
+				}
+				if text := eval[string](who, "document.body.innerText"); strings.Contains(text, "⟦") {
+					t.Errorf("%s lacks a text", name)
+				}
+				who.mu.Lock()
+				if who.received > largest {
+					largest, what = who.received, name
+				}
+				if who.received > maxTransfer {
+					t.Errorf("%s: %.0f octets were transferred, at most %d", name, who.received, maxTransfer)
+				}
+				who.mu.Unlock()
+				if axe != "" {
+					checkAccessibility(t, who, name, axe)
+				}
+				if *screens != "" {
+					draw(t, who, name)
+				}
+			}
+		}
+	}
+	t.Logf("largest page: %s with %.0f octets", what, largest)
+}
+
+// checkAccessibility runs axe-core over the page.
+func checkAccessibility(t *testing.T, who *tab, name, axe string) {
+	t.Helper()
+	do(who, "load axe-core", chromedp.Evaluate[chromedp.Void](axe+";0"))
+	report := eval[string](who, `axe.run(document, { resultTypes: ["violations"] }).then((r) => JSON.stringify(r.violations.map((v) => ({ id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.slice(0, 3).map((n) => n.html.slice(0, 200)) }))))`)
+	var found []struct {
+		ID, Impact, Help string
+		Nodes            []string
+	}
+	if err := json.Unmarshal([]byte(report), &found); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range found {
+		if v.Impact == "serious" || v.Impact == "critical" {
+			t.Errorf("%s: %s (%s): %s\n  %s", name, v.ID, v.Impact, v.Help, strings.Join(v.Nodes, "\n  "))
+		}
+	}
+}
+
+// draw writes a picture of the whole page.
+func draw(t *testing.T, who *tab, name string) {
+	t.Helper()
+	if err := os.MkdirAll(*screens, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	png := do(who, "draw "+name, chromedp.FullScreenshot(100))
+	if err := os.WriteFile(filepath.Join(*screens, name+".png"), png, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
