@@ -74,7 +74,7 @@ func (pg *page) counts(below cityid.Code) ([]countItem, error) {
 		if !below.IsZero() {
 			u += "&below=" + below.String()
 		}
-		out = append(out, countItem{pg.Kind(k), all[k], u})
+		out = append(out, countItem{pg.Kinds(k), all[k], u})
 	}
 	return out, nil
 }

@@ -193,21 +193,25 @@ func (m *baseMap) draw(v view, label string, marks []mapMark) template.HTML {
 	}
 	b.WriteString(`"/>`)
 	writeGrid(&b, v, height, x, y)
+	var most uint64 = 1
 	for _, k := range marks {
-		writeMark(&b, k, x(k.Lon), y(k.Lat))
+		most = max(most, k.Count)
+	}
+	for _, k := range marks {
+		writeMark(&b, k, x(k.Lon), y(k.Lat), float64(k.Count)/float64(most))
 	}
 	b.WriteString(`</svg>`)
 	return template.HTML(b.String())
 }
 
-func writeMark(b *strings.Builder, k mapMark, x, y float64) {
+// writeMark draws a mark; share is its count's of the largest.
+func writeMark(b *strings.Builder, k mapMark, x, y, share float64) {
 	if k.URL != "" {
 		fmt.Fprintf(b, `<a href="%s">`, template.HTMLEscapeString(k.URL))
 	}
 	title := template.HTMLEscapeString(k.Title)
 	if k.Cell {
-		r := 5 + 2.5*math.Log2(float64(k.Count))
-		fmt.Fprintf(b, `<circle class="bin" cx="%.1f" cy="%.1f" r="%.1f"><title>%s</title></circle>`, x, y, min(r, 34), title)
+		fmt.Fprintf(b, `<circle class="bin" cx="%.1f" cy="%.1f" r="%.1f"><title>%s</title></circle>`, x, y, 4+14*math.Sqrt(share), title)
 	} else {
 		fmt.Fprintf(b, `<circle class="point" cx="%.1f" cy="%.1f" r="4.500"><title>%s</title></circle>`, x, y, title)
 	}
@@ -412,7 +416,7 @@ func (p *portal) mapPage(w http.ResponseWriter, r *http.Request, pg *page) error
 	for _, k := range []cityid.Kind{0, cityid.KindProvince, cityid.KindCity, cityid.KindObject} {
 		item := navItem{URL: pg.mapURL(v, data.Below, nil), Text: pg.T("map.all"), Current: k == 0 && len(kinds) == 0}
 		if k != 0 {
-			item = navItem{URL: pg.mapURL(v, data.Below, []cityid.Kind{k}), Text: pg.Kind(k), Current: len(kinds) == 1 && kinds[0] == k}
+			item = navItem{URL: pg.mapURL(v, data.Below, []cityid.Kind{k}), Text: pg.Kinds(k), Current: len(kinds) == 1 && kinds[0] == k}
 		}
 		data.Choices = append(data.Choices, item)
 	}

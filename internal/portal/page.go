@@ -266,17 +266,28 @@ func (pg *page) OtherName(names cityid.Names) string {
 func (pg *page) CodeURL(code cityid.Code) string { return pg.URL("/code/", code.String()) }
 
 // Kind, Status, Reason, Roles and State name members of closed lists.
-func (pg *page) Kind(k cityid.Kind) string { return describe.Kind(pg.Lang, k) }
+func (pg *page) Kind(k cityid.Kind) string { return capital(describe.Kind(pg.Lang, k)) }
+
+// Kinds names a kind in the plural, for lists and counts.
+func (pg *page) Kinds(k cityid.Kind) string { return pg.T("kinds." + k.String()) }
+
+// capital writes the first letter of a word large, where letters have a size.
+func capital(s string) string {
+	if s != "" && s[0] >= 'a' && s[0] <= 'z' {
+		return string(s[0]-'a'+'A') + s[1:]
+	}
+	return s
+}
 
 // StatusName names a status.
-func (pg *page) StatusName(s cityid.Status) string { return describe.Status(pg.Lang, s) }
+func (pg *page) StatusName(s cityid.Status) string { return capital(describe.Status(pg.Lang, s)) }
 
 // Reason names a reason.
 func (pg *page) Reason(r cityid.Reason) string { return describe.Reason(pg.Lang, r) }
 
 // StatusTag says how a status is shown: as word, icon and colour.
 func (pg *page) StatusTag(s cityid.Status) tag {
-	t := tag{Text: describe.Status(pg.Lang, s)}
+	t := tag{Text: capital(describe.Status(pg.Lang, s))}
 	switch s {
 	case cityid.StatusActive:
 		t.Class, t.Icon = "good", "✓"
@@ -292,7 +303,7 @@ func (pg *page) StatusTag(s cityid.Status) tag {
 
 // StateTag says how a proposal's state is shown.
 func (pg *page) StateTag(s cityid.ProposalState) tag {
-	t := tag{Text: describe.ProposalState(pg.Lang, s)}
+	t := tag{Text: capital(describe.ProposalState(pg.Lang, s))}
 	switch s {
 	case cityid.ProposalExecuted:
 		t.Class, t.Icon = "good", "✓"

@@ -174,7 +174,7 @@ func (pg *page) searchFacets(r *http.Request, query cityid.SearchQuery, data *se
 	data.Kinds = append(data.Kinds, navItem{URL: address(r, "kind", "", "after", ""), Text: pg.T("search.any-kind"), Current: len(query.Kinds) == 0})
 	for _, k := range shownKinds {
 		data.Kinds = append(data.Kinds, navItem{
-			URL: address(r, "kind", k.String(), "after", ""), Text: pg.Kind(k), Current: len(query.Kinds) == 1 && query.Kinds[0] == k,
+			URL: address(r, "kind", k.String(), "after", ""), Text: pg.Kinds(k), Current: len(query.Kinds) == 1 && query.Kinds[0] == k,
 		})
 	}
 	data.States = append(data.States, navItem{URL: address(r, "status", "", "after", ""), Text: pg.T("search.any-status"), Current: len(query.Statuses) == 0})
