@@ -170,6 +170,12 @@ func (p *portal) screens() map[string]endpoint {
 		"GET /code/{code...}": p.code,
 		"GET /about":          p.static("about"),
 
+		"GET /chain":                p.chainPage,
+		"GET /chain/block/{height}": p.blockPage,
+		"GET /chain/tx/{id}":        p.txPage,
+		"GET /chain/rules":          p.rulesPage,
+		"GET /chain/find":           p.chainFind,
+
 		"GET /sign-in":              p.signInPage,
 		"POST /sign-in":             p.signIn,
 		"POST /sign-out":            p.signOut,

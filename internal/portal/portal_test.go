@@ -4,6 +4,7 @@ package portal_test
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -114,6 +115,39 @@ func TestInjection(t *testing.T) {
 	} {
 		if a := b.get(path); strings.Contains(a.body, "<script>alert") || strings.Contains(a.body, "<img src=x") {
 			t.Errorf("%s lets markup through", path)
+		}
+	}
+}
+
+// TestChain shows what happened, in words.
+func TestChain(t *testing.T) {
+	w := newWorld(t)
+	r := w.record([]cityid.Signer{cityKey}, cityid.Operation{Amend: &cityid.Amend{Code: urban, Revision: 1, Content: named("城管局", "City Management")}})
+	id, height := r.ID.String(), strconv.FormatUint(r.Height, 10)
+	b := w.browser()
+	for path, want := range map[string][]string{
+		"/en/chain":                     {"/en/chain/block/" + height, "Rules and settings", "<rect"},
+		"/en/chain/block/" + height:     {"/en/chain/tx/" + id, "MA.156.1301.01"},
+		"/en/chain/tx/" + id:            {"City Management", "Applied", id},
+		"/zh/chain/tx/" + id:            {"城管局"},
+		"/en/chain/rules":               {"Department", "gb2260"},
+		"/en/chain?before=2":            {"No transactions yet"},
+		"/en/chain/tx/" + id[:60] + "0": {"no transaction id"},
+		"/en/chain/block/99999999":      {"Not found"},
+	} {
+		a := b.get(path)
+		for _, x := range want {
+			if !strings.Contains(a.body, x) {
+				t.Errorf("%s lacks %q", path, x)
+			}
+		}
+		if strings.Contains(a.body, "⟦") {
+			t.Errorf("%s lacks a text", path)
+		}
+	}
+	for q, want := range map[string]string{height: "/en/chain/block/" + height, id: "/en/chain/tx/" + id, "MA.156.1301": "/en/search?q=MA.156.1301"} {
+		if got := b.get("/en/chain/find?q=" + q).header.Get("Location"); got != want {
+			t.Errorf("find %s: %s, want %s", q, got, want)
 		}
 	}
 }
