@@ -122,11 +122,11 @@ func TestInjection(t *testing.T) {
 // TestChain shows what happened, in words.
 func TestChain(t *testing.T) {
 	w := newWorld(t)
-	r := w.record([]cityid.Signer{cityKey}, cityid.Operation{Amend: &cityid.Amend{Code: urban, Revision: 1, Content: named("城管局", "City Management")}})
+	r := w.record([]cityid.Signer{urbanKey}, cityid.Operation{Amend: &cityid.Amend{Code: urban, Revision: 1, Content: named("城管局", "City Management")}})
 	id, height := r.ID.String(), strconv.FormatUint(r.Height, 10)
 	b := w.browser()
 	for path, want := range map[string][]string{
-		"/en/chain":                     {"/en/chain/block/" + height, "Rules and settings", "<rect"},
+		"/en/chain":                     {"/en/chain/block/" + height, "Rules and settings"},
 		"/en/chain/block/" + height:     {"/en/chain/tx/" + id, "MA.156.1301.01"},
 		"/en/chain/tx/" + id:            {"City Management", "Applied", id},
 		"/zh/chain/tx/" + id:            {"城管局"},
