@@ -16,6 +16,12 @@
 // The folder is to be backed up whole: [Office.Snapshot] writes one consistent
 // archive while the office is in use, [Restore] makes a folder of it again.
 //
+// Its topics, each in the file of that name: files, session, challenge, passkey,
+// signing (transactions whose signatures are made elsewhere), draft (applications
+// being written), waiting (applications handed in and not yet on the chain),
+// evidence and envelope (documents sealed for reviewers), outbox (copies for other
+// institutions), officer, sealed (contents of sealed records), backup.
+//
 // # Rules
 //
 // Each exported method is one transaction: it happens whole or not at all, also
@@ -163,6 +169,9 @@ func Open(ctx context.Context, opts Options) (_ *Office, err error) {
 	if o.key, err = readOfficeKey(filepath.Join(dir, keyName), fresh); err != nil {
 		return nil, err
 	}
+	if err := makeDB(filepath.Join(dir, dbName)); err != nil {
+		return nil, err
+	}
 	if o.writes, err = openDB(filepath.Join(dir, dbName), "_txlock=immediate"); err != nil {
 		return nil, err
 	}
@@ -181,6 +190,16 @@ func Open(ctx context.Context, opts Options) (_ *Office, err error) {
 	}
 	o.reads.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
 	return o, nil
+}
+
+// makeDB makes the file of a database, if there is none, so that only its owner
+// can read it. SQLite gives the files beside it the same mode.
+func makeDB(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // openDB opens a database file with the settings every connection has.

@@ -131,6 +131,7 @@ func privateKey(t testing.TB, a keys.Algorithm, n byte) (*keys.Private, cityid.P
 func TestOpen(t *testing.T) {
 	ctx, c := t.Context(), newClock()
 	dir := filepath.Join(t.TempDir(), "a?b#c%41 门户")
+	do(t, os.Mkdir(dir, 0o755)) // a folder that others may look into
 	o := ok(Open(ctx, Options{Dir: dir, Now: c.now}))(t)
 	if _, err := Open(ctx, Options{Dir: dir}); !errors.Is(err, ErrLocked) {
 		t.Errorf("a second office in one folder: %v", err)
@@ -144,6 +145,11 @@ func TestOpen(t *testing.T) {
 	}
 	if _, err := o.reads.Exec(`DELETE FROM session`); err == nil {
 		t.Error("the connections for reading write")
+	}
+	for _, e := range ok(os.ReadDir(dir))(t) {
+		if info := ok(e.Info())(t); info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s is open to others: %o", e.Name(), info.Mode().Perm())
+		}
 	}
 	do(t, o.Close())
 	if _, err := o.Session(ctx, token); err == nil {
