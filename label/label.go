@@ -28,7 +28,9 @@
 //
 // The symbol has error correction level Q and a quiet zone of 4 modules. It
 // has 29x29 modules up to 47 characters and 33x33 up to 67, whatever mode
-// switching might save, so that a printed size can be promised.
+// switching might save, so that a printed size can be promised. What is trodden
+// and driven on may have level H: 33x33 modules up to 50 characters, 37x37 up to
+// 64, 41x41 up to 67.
 //
 // A field label carries no signature: it would need 1.4 to 1.6 times the size
 // at the same distance, and a copied signature still verifies. Swapped
@@ -55,11 +57,18 @@
 //
 // The web address is not signed: a resolver may move, the certificate stays
 // true. No code holds 174 digits in a row, so the last part cannot be mistaken
-// for one of the code's. A certificate's symbol has level M: it is read flat and near, where larger modules help more
-// than the redundancy of level Q.
+// for one of the code's. A certificate's symbol has level M, or Q or H where asked for: it is read flat and near, where larger modules
+// help more than redundancy does.
 //
 // [Check] tries every key whose key id matches, but only keys held by the code
 // itself or by one of its ancestors: a key of another city proves nothing here.
+//
+// # Sheets
+//
+// [WriteLayout] lays labels out for printing by a named [Template] for a named
+// [Material]; [CheckSheet] reads every label of the document back, from the
+// symbol as it is drawn, and holds the printed text against it. An emblem stands
+// beside the symbol, never in it.
 //
 // # Reading
 //

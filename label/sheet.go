@@ -21,6 +21,10 @@ type Item struct {
 	Code   cityid.Code
 	Name   string // what the code names; may be empty
 	Holder string // who answers for the code; required
+
+	// Certificate is what the template certificate prints; for every other
+	// layout it must be nil. Its code is Code.
+	Certificate *Certificate
 }
 
 // SheetOptions says how [WriteSheet] lays out labels. The zero value prints
@@ -31,6 +35,7 @@ type SheetOptions struct {
 	DistanceMM float64 // reading distance, 50 to 10000 mm; 0: by SideMM, or else 250
 	SideMM     float64 // side of a 29x29 symbol without quiet zone, 5 to 1000 mm, instead of DistanceMM
 	Contact    string  // hotline or other remark on every label; may be empty
+	Level      Level   // Q or H; 0: Q
 }
 
 // SheetInfo tells what was laid out. Symbols of 33x33 modules are 33/29 larger
@@ -77,7 +82,7 @@ func WriteSheet(w io.Writer, u PublicURL, items []Item, o SheetOptions) (SheetIn
 				return l.SheetInfo, err
 			}
 		}
-		s, err := FieldSymbol(u, item.Code)
+		s, err := FieldSymbolAt(u, item.Code, l.level)
 		if err != nil {
 			return l.SheetInfo, err
 		}
@@ -108,6 +113,7 @@ type sheetLayout struct {
 	Title, Lang, Hint string
 	CellWidth         string // mm
 	RowHeight         string // mm
+	level             Level
 }
 
 type sheetLabel struct {
@@ -146,16 +152,16 @@ func layOut(u PublicURL, items []Item, o SheetOptions) (sheetLayout, error) {
 	if !ok {
 		return sheetLayout{}, fmt.Errorf("language %q: want zh or en", o.Lang)
 	}
+	if o.Level == 0 {
+		o.Level = LevelQ
+	}
 	modules := 0
 	for i, item := range items {
-		text, err := FieldURL(u, item.Code)
-		if err == nil {
-			err = Caption{Holder: item.Holder, Name: item.Name, Contact: o.Contact}.check()
-		}
+		n, err := item.check(u, o.Level, o.Contact)
 		if err != nil {
 			return sheetLayout{}, fmt.Errorf("label %d (%s): %w", i+1, item.Code, err)
 		}
-		modules = max(modules, modulesOf(fieldVersion(text)))
+		modules = max(modules, n)
 	}
 	box := side * float64(modules+2*Quiet) / float64(modulesOf(smallVersion))
 	columns := int((pageWidth + gap) / (box + gap))
@@ -174,8 +180,25 @@ func layOut(u PublicURL, items []Item, o SheetOptions) (sheetLayout, error) {
 	perPage := columns * rows
 	return sheetLayout{
 		SheetInfo: SheetInfo{Labels: len(items), Pages: (len(items) + perPage - 1) / perPage, Columns: columns, Rows: rows, SideMM: side},
-		Title:     o.Title, Lang: o.Lang, Hint: hint, CellWidth: decimal(math.Floor(width*100) / 100), RowHeight: decimal(box + text),
+		Title:     o.Title, Lang: o.Lang, Hint: hint, CellWidth: decimal(math.Floor(width*100) / 100), RowHeight: decimal(box + text), level: o.Level,
 	}, nil
+}
+
+// check refuses an item that can not be a field label, and returns the modules
+// of its symbol.
+func (item Item) check(u PublicURL, level Level, contact string) (modules int, err error) {
+	if item.Certificate != nil {
+		return 0, errors.New("a certificate does not belong on a field label: use the template certificate")
+	}
+	text, err := FieldURL(u, item.Code)
+	if err != nil {
+		return 0, err
+	}
+	version, err := fieldVersion(text, level)
+	if err != nil {
+		return 0, err
+	}
+	return modulesOf(version), Caption{Holder: item.Holder, Name: item.Name, Contact: contact}.check()
 }
 
 // side returns the side of a 29x29 symbol that the options ask for.

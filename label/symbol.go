@@ -9,6 +9,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"strings"
 
 	qrcode "github.com/skip2/go-qrcode"
 
@@ -26,6 +27,46 @@ const (
 )
 
 func modulesOf(version int) int { return 17 + 4*version }
+
+// Level is an error correction level of a QR symbol: how much of it may be lost.
+type Level uint8
+
+// The levels that labels use.
+const (
+	LevelM Level = iota + 1 // about 15 %: certificates, read flat and near
+	LevelQ                  // about 25 %: field labels
+	LevelH                  // about 30 %: what is trodden and driven on
+)
+
+var levelNames = []string{LevelM: "M", LevelQ: "Q", LevelH: "H"}
+
+// String returns "M", "Q" or "H".
+func (l Level) String() string {
+	if l == 0 || int(l) >= len(levelNames) {
+		return fmt.Sprintf("level-%d", uint8(l))
+	}
+	return levelNames[l]
+}
+
+// ParseLevel parses "M", "Q" or "H", in either case.
+func ParseLevel(s string) (Level, error) {
+	for l := LevelM; l <= LevelH; l++ {
+		if strings.EqualFold(s, l.String()) {
+			return l, nil
+		}
+	}
+	return 0, fmt.Errorf("error correction level %.20q: want M, Q or H", s)
+}
+
+// recovery are the library's names of the levels, which are not the standard's.
+var recovery = []qrcode.RecoveryLevel{LevelM: qrcode.Medium, LevelQ: qrcode.High, LevelH: qrcode.Highest}
+
+// fieldVersions are, for each level of a field label, the versions of its
+// symbol and the characters each holds in alphanumeric mode.
+var fieldVersions = map[Level][]struct{ version, characters int }{
+	LevelQ: {{smallVersion, maxSmall}, {largeVersion, MaxField}},
+	LevelH: {{4, 50}, {5, 64}, {6, MaxField}},
+}
 
 // Symbol is a QR symbol together with what is printed beside it. It is
 // immutable; only [FieldSymbol] and [CertificateSymbol] build one.
@@ -59,32 +100,54 @@ func (s *Symbol) Dark(x, y int) bool {
 // FieldSymbol returns the symbol of a field label: level Q, 29x29 modules up
 // to 47 characters of [FieldURL], else 33x33.
 func FieldSymbol(u PublicURL, code cityid.Code) (*Symbol, error) {
+	return FieldSymbolAt(u, code, LevelQ)
+}
+
+// FieldSymbolAt is [FieldSymbol] at level Q or H. At H the symbol has 33x33
+// modules up to 50 characters, 37x37 up to 64, else 41x41.
+func FieldSymbolAt(u PublicURL, code cityid.Code, level Level) (*Symbol, error) {
 	text, err := FieldURL(u, code)
 	if err != nil {
 		return nil, err
 	}
-	q, err := qrcode.NewWithForcedVersion(text, fieldVersion(text), qrcode.High) // High is level Q
+	version, err := fieldVersion(text, level)
+	if err != nil {
+		return nil, fmt.Errorf("field label for %s: %w", code, err)
+	}
+	q, err := qrcode.NewWithForcedVersion(text, version, recovery[level])
 	if err != nil {
 		return nil, fmt.Errorf("field label for %s: %w", code, err)
 	}
 	return newSymbol(q, text, u, code), nil
 }
 
-func fieldVersion(text string) int {
-	if len(text) <= maxSmall {
-		return smallVersion
+func fieldVersion(text string, level Level) (int, error) {
+	for _, v := range fieldVersions[level] {
+		if len(text) <= v.characters {
+			return v.version, nil
+		}
 	}
-	return largeVersion
+	return 0, fmt.Errorf("level %s: a field label has level Q or H", level)
 }
 
 // CertificateSymbol returns the symbol of a certificate: level M, 41x41 modules
 // for a city at a short host, 45x45 for its objects, 57x57 for the longest code.
 func CertificateSymbol(u PublicURL, c Certificate) (*Symbol, error) {
+	return CertificateSymbolAt(u, c, LevelM)
+}
+
+// CertificateSymbolAt is [CertificateSymbol] at level M, Q or H, for paper that
+// is folded and stamped: with level H a city at a short host has 57x57 modules
+// and the longest code up to 81x81.
+func CertificateSymbolAt(u PublicURL, c Certificate, level Level) (*Symbol, error) {
 	text, err := CertificateURL(u, c)
 	if err != nil {
 		return nil, err
 	}
-	q, err := qrcode.New(text, qrcode.Medium) // Medium is level M
+	if level < LevelM || level > LevelH {
+		return nil, fmt.Errorf("certificate for %s: %s: want level M, Q or H", c.Code, level)
+	}
+	q, err := qrcode.New(text, recovery[level])
 	if err != nil {
 		return nil, fmt.Errorf("certificate for %s: %w", c.Code, err)
 	}

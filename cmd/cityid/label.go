@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -36,9 +37,17 @@ func labelCommand() *command {
 				examples: []string{
 					"cityid label sheet --below MA.156.1301.02/20.010501 --public-url https://id.example.cn --distance 500 -o sheet.html",
 					"cityid label sheet --from reprint.csv --public-url https://id.example.cn -o sheet.html",
+					"cityid label sheet --below MA.156.1301.02/20.010501 --template pole --material vinyl --emblem city.png --public-url https://id.example.cn -o poles.html",
+					"cityid label sheet MA.156.1301.02 --template certificate --certify assert --public-url https://id.example.cn -o certificate.html",
 				},
 				setup: labelSheet,
 			},
+			{
+				name: "check", args: "SHEET.html", short: "read every label of a print sheet back, and hold the printed text against it",
+				examples: []string{"cityid label check sheet.html"},
+				setup:    labelCheck,
+			},
+			{name: "templates", short: "list the templates and materials, and what they ask for", setup: labelTemplates},
 			{
 				name: "scan", args: "IMAGE", short: "read a label from a photo, and check its certificate",
 				examples: []string{
@@ -59,6 +68,9 @@ type printing struct {
 	public, holder, name, contact string
 	key                           string
 	issued, expires               string
+	level                         string
+	unallocated                   bool
+	signer                        *keys.Private
 }
 
 func (p *printing) setup(f *flags) {
@@ -67,6 +79,8 @@ func (p *printing) setup(f *flags) {
 	f.StringVar(&p.holder, "holder", "", "who is responsible; without it, the node is asked")
 	f.StringVar(&p.name, "title", "", "a name printed on the label")
 	f.StringVar(&p.contact, "contact", "", "a telephone number printed on the label")
+	f.StringVar(&p.level, "level", "", "error correction `level`: Q or H for a field label, M, Q or H for a certificate; without it, what is usual")
+	f.BoolVar(&p.unallocated, "unallocated", false, "print without asking the node whether the code is allocated")
 }
 
 func (p *printing) certificateFlags(f *flags) {
@@ -97,12 +111,44 @@ func (p *printing) symbol(ctx context.Context, code cityid.Code) (*label.Symbol,
 		if p.issued+p.expires != "" {
 			return nil, usagef("--issued and --expires belong to a certificate: name the key that signs it with --certify")
 		}
-		return label.FieldSymbol(u, code)
+		level, err := p.correction(label.LevelQ)
+		if err != nil {
+			return nil, err
+		}
+		s, err := label.FieldSymbolAt(u, code, level)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		return s, p.allocated(ctx, code)
 	}
-	k, err := p.openKey(ctx, p.key, &p.secrets)
+	level, err := p.correction(label.LevelM)
 	if err != nil {
 		return nil, err
 	}
+	c, err := p.certificate(ctx, code)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.allocated(ctx, code); err != nil {
+		return nil, err
+	}
+	return label.CertificateSymbolAt(u, *c, level)
+}
+
+// correction returns the level asked for.
+func (p *printing) correction(usual label.Level) (label.Level, error) {
+	if p.level == "" {
+		return usual, nil
+	}
+	l, err := label.ParseLevel(p.level)
+	if err != nil {
+		return 0, usageError{err}
+	}
+	return l, nil
+}
+
+// certificate signs a certificate; the key is opened once.
+func (p *printing) certificate(ctx context.Context, code cityid.Code) (*label.Certificate, error) {
 	first, err := day(p.issued, time.Now())
 	if err != nil {
 		return nil, err
@@ -111,11 +157,42 @@ func (p *printing) symbol(ctx context.Context, code cityid.Code) (*label.Symbol,
 	if err != nil {
 		return nil, err
 	}
-	c, err := label.Sign(code, first, last, cityid.PublicKey(k.Public().Raw()), k.Sign)
+	if p.signer == nil {
+		if p.signer, err = p.openKey(ctx, p.key, &p.secrets); err != nil {
+			return nil, err
+		}
+	}
+	c, err := label.Sign(code, first, last, cityid.PublicKey(p.signer.Public().Raw()), p.signer.Sign)
 	if err != nil {
 		return nil, err
 	}
-	return label.CertificateSymbol(u, c)
+	return &c, nil
+}
+
+// allocated asks the node whether a code may be printed: a label on a thing
+// says that the registry knows it.
+func (p *printing) allocated(ctx context.Context, code cityid.Code) error {
+	if p.unallocated {
+		return nil
+	}
+	node, err := p.connect()
+	if err != nil {
+		return err
+	}
+	_, err = mayPrint(ctx, node, code)
+	return err
+}
+
+// mayPrint returns the record of a code that labels may be printed for.
+func mayPrint(ctx context.Context, node *client.Client, code cityid.Code) (*cityid.Record, error) {
+	a, err := node.Record(ctx, code)
+	if err != nil {
+		return nil, hint(fmt.Errorf("no label: %w", err), "labels are for allocated codes, so a node is asked; --unallocated prints without asking")
+	}
+	if s := a.Record.Status; s == cityid.StatusRetired {
+		return nil, hint(exitError{exitConflict, fmt.Errorf("no label: %s is %s", code, s)}, "labels already in place stay valid; --unallocated prints another one")
+	}
+	return &a.Record, nil
 }
 
 func day(s string, otherwise time.Time) (label.Day, error) {
@@ -216,27 +293,146 @@ func labelSheet(f *flags) func(context.Context, []string) error {
 	p.setup(f)
 	below := f.String("below", "", "all active objects below this `code`")
 	from := f.String("from", "", "a CSV or XLSX `file` with a column named code: for a reprint")
-	distance := f.Float64("distance", 300, "reading distance in `mm`")
+	distance := f.Float64("distance", 0, "reading distance in `mm`; without it, 300 on a plain sheet and as far as another template allows")
+	templateName := f.String("template", label.SheetTemplate, "`name` of the layout; cityid label templates lists them")
+	material := f.String("material", "", "`name` of what the labels are made of; without it, what the template is usually made of")
+	emblem := f.String("emblem", "", "PNG or JPEG `file` printed beside each symbol")
+	p.certificateFlags(f)
 	f.speaks("zh", "language of the sheet: zh or en")
 	return func(ctx context.Context, args []string) error {
 		u, err := p.url()
 		if err != nil {
 			return err
 		}
+		o := label.LayoutOptions{Template: *templateName, Material: *material, DistanceMM: *distance, Title: p.name, Lang: f.lang, Contact: p.contact}
+		if o.DistanceMM == 0 && o.Template == label.SheetTemplate {
+			o.DistanceMM = 300
+		}
+		if o.Level, err = p.correction(0); err != nil {
+			return err
+		}
+		if *emblem != "" {
+			if o.Emblem, err = readBounded(ctx, *emblem, maxEmblem); err != nil {
+				return err
+			}
+		}
+		t, err := label.TemplateOf(o.Template)
+		if err != nil {
+			return usageError{err}
+		}
+		if t.Certificate() != (p.key != "") {
+			return usagef("the template %s and --certify do not go together: certificates have the templates certificate and certificate-a5, and need a key", t.Name)
+		}
 		items, err := p.items(ctx, args, *below, *from)
 		if err != nil {
 			return err
 		}
-		var b bytes.Buffer
-		info, err := label.WriteSheet(&b, u, items, label.SheetOptions{Title: p.name, Lang: f.lang, DistanceMM: *distance, Contact: p.contact})
-		if err != nil {
-			return usageError{err}
+		return p.sheet(ctx, u, items, o)
+	}
+}
+
+// maxEmblem bounds what is read of an emblem's file; the layout refuses less.
+const maxEmblem = 1 << 20
+
+// sheet lays labels out, reads every one back, and only then hands them out.
+func (p *printing) sheet(ctx context.Context, u label.PublicURL, items []label.Item, o label.LayoutOptions) error {
+	if p.key != "" {
+		for i := range items {
+			c, err := p.certificate(ctx, items[i].Code)
+			if err != nil {
+				return err
+			}
+			items[i].Certificate = c
 		}
-		if err := f.write(b.Bytes()); err != nil {
+	}
+	var b bytes.Buffer
+	info, err := label.WriteLayout(&b, u, items, o)
+	if err != nil {
+		return usageError{err}
+	}
+	if err := label.CheckSheet(ctx, b.Bytes(), u, items, o.Contact); err != nil {
+		return err
+	}
+	if err := p.write(b.Bytes()); err != nil {
+		return err
+	}
+	p.talk("%s on %s, each read back; a symbol of 29 modules is %.1f mm wide (modules of %.2f mm, level %s), to be read from %.0f cm",
+		count(info.Labels, "label"), count(info.Pages, "page"), info.SideMM, info.ModuleMM, info.Level, info.DistanceMM/10)
+	p.talk("%s: %s; print at 100 %%, and scan a printed one with every kind of phone before the run (docs/printing.md)", info.Material.Name, info.Material.Advice.EN)
+	return nil
+}
+
+// sheetView is what the check of a sheet found.
+type sheetView struct {
+	Template string      `json:"template"`
+	Material string      `json:"material,omitempty"`
+	Labels   int         `json:"labels"`
+	Module   float64     `json:"module_mm"` // the finest
+	Distance float64     `json:"distance_mm"`
+	Hosts    []string    `json:"hosts"`
+	First    cityid.Code `json:"first"`
+	Last     cityid.Code `json:"last"`
+	Twice    int         `json:"twice"` // codes that stand on more than one label
+}
+
+func labelCheck(f *flags) func(context.Context, []string) error {
+	return func(ctx context.Context, args []string) error {
+		if len(args) != 1 {
+			return usagef("want one print sheet, or - for standard input")
+		}
+		b, err := readBounded(ctx, args[0], label.MaxSheet)
+		if err != nil {
 			return err
 		}
-		f.talk("%s of %.0f mm on %s; print at 100 %%, and test-scan a few before mounting", count(info.Labels, "label"), info.SideMM, count(info.Pages, "page"))
-		return nil
+		r, err := label.ReadSheet(ctx, b)
+		if err != nil {
+			return hint(exitError{exitInvalid, fmt.Errorf("%s: %w", args[0], err)}, "make the sheet anew with cityid label sheet; do not print this one")
+		}
+		module := r.LeastModuleMM()
+		v := sheetView{Template: r.Template, Material: r.Material, Labels: len(r.Labels), Module: math.Round(module*1000) / 1000, Distance: math.Round(module * 290)}
+		v.First, v.Last = r.Labels[0].Payload.Code, r.Labels[len(r.Labels)-1].Payload.Code
+		seen := map[cityid.Code]bool{}
+		for i := range r.Labels {
+			p := &r.Labels[i].Payload
+			if host := p.Public.Host(); !slices.Contains(v.Hosts, host) {
+				v.Hosts = append(v.Hosts, host)
+			}
+			if seen[p.Code] {
+				v.Twice++
+			}
+			seen[p.Code] = true
+		}
+		twice := ""
+		if v.Twice > 0 {
+			twice = count(v.Twice, "label")
+		}
+		return f.print(fields(v, "labels", fmt.Sprint(v.Labels), "read back", "all, and each prints what its symbol carries", "hosts", strings.Join(v.Hosts, ", "),
+			"template", v.Template, "material", v.Material, "module", fmt.Sprintf("%.2f mm", module), "to be read from", fmt.Sprintf("%.0f mm", v.Distance),
+			"first", v.First.String(), "last", v.Last.String(), "repeated", twice))
+	}
+}
+
+func labelTemplates(f *flags) func(context.Context, []string) error {
+	f.speaks("zh", "language of the descriptions: zh or en")
+	return func(ctx context.Context, args []string) error {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		t := &table{head: []string{"name", "what", "size", "level", "made of", "least module", "symbol up to", "remark"}}
+		for _, x := range label.Templates() {
+			size, symbol := x.Page, ""
+			if x.WidthMM != 0 && !x.Certificate() {
+				size = fmt.Sprintf("%g x %g mm", x.WidthMM, x.HeightMM)
+			}
+			if x.BoxMM != 0 {
+				symbol = fmt.Sprintf("%g mm", x.BoxMM)
+			}
+			t.add(x, x.Name, x.Title.In(f.lang), size, x.Level.String(), x.Material, "", symbol, "")
+		}
+		for _, m := range label.Materials() {
+			t.add(m, m.Name, m.Title.In(f.lang), "", m.Level.String(), "", fmt.Sprintf("%g mm", m.ModuleMM), "", m.Advice.In(f.lang))
+		}
+		return f.print(t)
 	}
 }
 
@@ -246,21 +442,23 @@ func (p *printing) items(ctx context.Context, args []string, below, from string)
 	add := func(c cityid.Code, name string) {
 		items = append(items, label.Item{Code: c, Name: name, Holder: p.holder})
 	}
+	var codes []cityid.Code
 	for _, a := range args {
 		c, err := parseCode(a)
 		if err != nil {
 			return nil, err
 		}
-		add(c, "")
+		codes = append(codes, c)
 	}
 	if from != "" {
-		codes, err := readCodes(from)
+		more, err := readCodes(from)
 		if err != nil {
 			return nil, err
 		}
-		for _, c := range codes {
-			add(c, "")
-		}
+		codes = append(codes, more...)
+	}
+	if err := p.named(ctx, codes, add); err != nil {
+		return nil, err
 	}
 	if below != "" {
 		c, err := parseCode(below)
@@ -274,16 +472,48 @@ func (p *printing) items(ctx context.Context, args []string, below, from string)
 	if len(items) == 0 {
 		return nil, usagef("nothing to print: name codes, or give --below CODE or --from FILE")
 	}
-	if p.holder == "" {
-		c, err := p.caption(ctx, items[0].Code)
-		if err != nil {
-			return nil, err
+	holders := map[cityid.Code]string{} // by the code without its class and item
+	for i := range items {
+		if p.holder != "" {
+			break
 		}
-		for i := range items {
-			items[i].Holder = c.Holder
+		root := items[i].Code
+		for root.Class() != "" {
+			root = root.Parent()
 		}
+		if holders[root] == "" {
+			c, err := p.caption(ctx, items[i].Code)
+			if err != nil {
+				return nil, err
+			}
+			holders[root] = c.Holder
+		}
+		items[i].Holder = holders[root]
 	}
 	return items, nil
+}
+
+// named adds codes with the names that their records have, once the node says
+// that each is allocated; without names if it is not to be asked.
+func (p *printing) named(ctx context.Context, codes []cityid.Code, add func(cityid.Code, string)) error {
+	if p.unallocated {
+		for _, c := range codes {
+			add(c, "")
+		}
+		return nil
+	}
+	node, err := p.connect()
+	if err != nil {
+		return err
+	}
+	for _, c := range codes {
+		r, err := mayPrint(ctx, node, c)
+		if err != nil {
+			return err
+		}
+		add(c, r.Content.Names.Get(p.lang))
+	}
+	return nil
 }
 
 func (p *printing) below(ctx context.Context, code cityid.Code, add func(cityid.Code, string)) error {
@@ -300,7 +530,7 @@ func (p *printing) below(ctx context.Context, code cityid.Code, add func(cityid.
 		for i := range page.Records {
 			r := &page.Records[i]
 			if r.Code.Item() != "" && r.Status == cityid.StatusActive {
-				add(r.Code, r.Content.Names.Get("zh"))
+				add(r.Code, r.Content.Names.Get(p.lang))
 			}
 		}
 		if q.After = page.Next; q.After.IsZero() {
