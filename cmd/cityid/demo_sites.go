@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 
+	"cityid"
 	"cityid/internal/office"
 	"cityid/internal/portal"
 )
@@ -33,6 +34,10 @@ func (d *demo) openSites(ctx context.Context) ([]site, error) {
 	if err != nil {
 		return nil, err
 	}
+	intake, err := d.folder.signer(institute(0, "intake"))
+	if err != nil {
+		return nil, err
+	}
 	var out []site
 	for i, host := range demoHosts {
 		o, err := office.Open(ctx, office.Options{Dir: d.folder.file("office-" + "abc"[i:i+1])})
@@ -44,17 +49,30 @@ func (d *demo) openSites(ctx context.Context) ([]site, error) {
 		if port := base.Port(); port != "" {
 			origin += ":" + port
 		}
-		h, err := portal.New(portal.Config{
+		c := portal.Config{
 			Source: d.network.nodes[0], Index: x, Office: o, Origin: origin, Public: d.public, Demo: true,
 			Name:   map[string]string{"zh": "城市标识 · 演示研究院" + []string{"甲", "乙", "丙"}[i], "en": "cityid · Demo Institute " + "ABC"[i:i+1]},
-			Limits: portal.NewLimits(), TestKeys: test, Log: d.folder.log,
-		})
+			Limits: portal.NewLimits(), TestKeys: test, Example: demoExample, Log: d.folder.log,
+		}
+		if i == 0 { // at A applications reach the chain by themselves; at B and C a clerk brings them
+			c.Intake = &intake
+		}
+		h, err := portal.New(c)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, site{host: host, pages: h})
 	}
 	return out, nil
+}
+
+// demoExample is a place that is not among the cities of the demo: Xiong'an New
+// Area, founded in 2017, whose number in GB/T 2260 is 133100.
+var demoExample = &portal.Example{
+	Kind:    cityid.KindCity,
+	Names:   map[string]string{"zh": "雄安新区", "en": "Xiong'an New Area"},
+	Aliases: map[string]string{"gb2260": "133100"},
+	Lat:     "39.0431", Lon: "115.9038",
 }
 
 // testKeys are the officers' keys that the pages offer to everybody.
@@ -71,6 +89,7 @@ func (d *demo) testKeys() ([]portal.TestKey, error) {
 		errs = append(errs, add(institute(i, "1"), "研究院"+zh+"审核员一", "Institute "+en+", first officer"),
 			add(institute(i, "2"), "研究院"+zh+"审核员二", "Institute "+en+", second officer"))
 	}
+	errs = append(errs, add("applicant-1", "申请单位经办人一", "Applicant, first officer"), add("applicant-2", "申请单位经办人二", "Applicant, second officer"))
 	errs = append(errs, add("shijiazhuang-1", "石家庄经办人一", "Shijiazhuang, first officer"), add("shijiazhuang-2", "石家庄经办人二", "Shijiazhuang, second officer"),
 		add("urban-1", "城管局经办人", "Urban management, officer"), add("traffic-1", "交通局经办人", "Traffic, officer"))
 	return out, errors.Join(errs...)

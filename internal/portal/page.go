@@ -361,3 +361,6 @@ func pathCode(w http.ResponseWriter, r *http.Request, pg *page, before string) (
 	}
 	return code, false, nil
 }
+
+// Tag makes a tag of a text.
+func (pg *page) Tag(class, icon, text string) tag { return tag{text, class, icon} }

@@ -87,6 +87,12 @@ type Config struct {
 	Limits   *Limits        // nil: none
 	TestKeys []TestKey      // offered to everybody; for demonstrations alone
 
+	// Intake is the institution's intake key, with which applications reach the
+	// chain as soon as they are handed in; it can do nothing else. nil: a clerk
+	// brings each.
+	Intake  *cityid.Signer
+	Example *Example // an application that visitors may begin with; nil: none
+
 	// BaseMap is a GeoJSON file of land polygons to draw maps on, with the
 	// members "source" and "approval" to show beside them; nil: the outline of
 	// Natural Earth.
@@ -175,6 +181,39 @@ func (p *portal) screens() map[string]endpoint {
 		"GET /chain/tx/{id}":        p.txPage,
 		"GET /chain/rules":          p.rulesPage,
 		"GET /chain/find":           p.chainFind,
+
+		"GET /apply":                            p.applyPage,
+		"POST /apply/start":                     p.applicant(p.applyStart),
+		"POST /apply/resume":                    p.applicant(p.applyResume),
+		"POST /apply/lookup":                    p.applicant(p.applyLookup),
+		"POST /apply/file":                      p.applicant(p.applyFile),
+		"GET /apply/draft":                      p.drafting(p.tasksPage),
+		"GET /apply/draft/resume":               p.drafting(p.resumePage),
+		"POST /apply/draft/resume":              p.drafting(p.resumeNoted),
+		"POST /apply/draft/leave":               p.drafting(p.draftLeave),
+		"POST /apply/draft/delete":              p.drafting(p.draftDelete),
+		"GET /apply/draft/identity":             p.drafting(p.identityPage),
+		"POST /apply/draft/identity":            p.drafting(p.identitySave),
+		"GET /apply/draft/code":                 p.drafting(p.codePage),
+		"POST /apply/draft/code":                p.drafting(p.codeSave),
+		"GET /apply/draft/officers":             p.drafting(p.officersPage),
+		"POST /apply/draft/officers":            p.drafting(p.officersSave),
+		"GET /apply/draft/officers/{n}":         p.drafting(p.officerPage),
+		"POST /apply/draft/officers/{n}":        p.drafting(p.officerSave),
+		"POST /apply/draft/officers/{n}/remove": p.drafting(p.officerRemove),
+		"GET /apply/draft/evidence":             p.drafting(p.evidencePage),
+		"POST /apply/draft/evidence":            p.drafting(p.evidenceAdd),
+		"POST /apply/draft/evidence/remove":     p.drafting(p.evidenceRemove),
+		"GET /apply/draft/evidence/{document}":  p.drafting(p.evidenceGet),
+		"GET /apply/draft/proofs":               p.drafting(p.proofsPage),
+		"POST /apply/draft/proofs":              p.drafting(p.proofAdd),
+		"GET /apply/draft/file":                 p.drafting(p.draftFile),
+		"POST /apply/draft/file":                p.drafting(p.draftUpload),
+		"GET /apply/draft/check":                p.drafting(p.checkPage),
+		"POST /apply/draft/check":               p.drafting(p.handIn),
+		"GET /apply/receipt/{reference}":        p.applicant(p.receiptPage),
+		"GET /apply/status/{reference}":         p.applicant(p.statusPage),
+		"POST /apply/status/{reference}/revise": p.applicant(p.statusRevise),
 
 		"GET /sign-in":              p.signInPage,
 		"POST /sign-in":             p.signIn,

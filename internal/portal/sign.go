@@ -30,6 +30,16 @@ const txTime = 10 * time.Minute
 // sign sends the visitor on to sign operations, and afterwards to next, a path
 // on this host.
 func (pg *page) sign(w http.ResponseWriter, r *http.Request, title, next string, ops ...cityid.Operation) error {
+	var signers []cityid.PublicKey
+	if pg.Key() != "" {
+		signers = append(signers, pg.Key())
+	}
+	return pg.signBy(w, r, title, next, signers, ops...)
+}
+
+// signBy is sign for several keys, which all have to sign; none leaves it to the
+// visitor to say whose.
+func (pg *page) signBy(w http.ResponseWriter, r *http.Request, title, next string, signers []cityid.PublicKey, ops ...cityid.Operation) error {
 	if pg.Office == nil {
 		return errNoOffice
 	}
@@ -49,8 +59,8 @@ func (pg *page) sign(w http.ResponseWriter, r *http.Request, title, next string,
 	if err != nil {
 		return err
 	}
-	if pg.Key() != "" {
-		if err := pg.fixBody(id, node, ops, pg.Key()); err != nil {
+	if len(signers) > 0 {
+		if err := pg.fixBody(id, node, ops, signers...); err != nil {
 			return err
 		}
 	}

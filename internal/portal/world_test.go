@@ -3,6 +3,7 @@
 package portal_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -24,6 +25,7 @@ import (
 	"cityid/internal/portal"
 	"cityid/internal/registry"
 	"cityid/internal/web"
+	"cityid/keys"
 	"cityid/label"
 )
 
@@ -46,6 +48,15 @@ var (
 )
 
 func officer(institute, n int) cityid.Signer { return chaintest.Key(1 + 2*institute + n) }
+
+// evidenceKey is the key to which documents for an institute are encrypted.
+func evidenceKey(institute int) *keys.Private {
+	k, err := keys.NewPrivate(keys.X25519, bytes.Repeat([]byte{byte(200 + institute)}, 32))
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
 
 func named(zh, en string) cityid.Content {
 	return cityid.Content{Names: cityid.NamesOf(map[string]string{"zh": zh, "en": en})}
@@ -72,10 +83,13 @@ func genesis(name string) *chain.Genesis {
 	records := []cityid.Allocation{root}
 	for i, code := range institutes {
 		root.Policy.Members = append(root.Policy.Members, cityid.Member{Code: code})
-		keys := []cityid.Key{{Public: officer(i, 0).Key, Roles: cityid.RoleControl | cityid.RoleIntake}}
+		first := []cityid.Key{
+			{Public: officer(i, 0).Key, Roles: cityid.RoleControl | cityid.RoleIntake},
+			{Public: cityid.PublicKey(evidenceKey(i).Public().Raw()), Roles: cityid.RoleEncrypt},
+		}
 		records = append(records, cityid.Allocation{
 			Code: code, Parent: apex, Kind: cityid.KindOrganisation, Content: named("研究院"+[]string{"甲", "乙", "丙"}[i], "Institute "+"ABC"[i:i+1]),
-			Policy: &cityid.Policy{Threshold: 1, Members: []cityid.Member{{Keys: keys}, {Keys: []cityid.Key{{Public: officer(i, 1).Key, Roles: cityid.RoleControl}}}}},
+			Policy: &cityid.Policy{Threshold: 1, Members: []cityid.Member{{Keys: first}, {Keys: []cityid.Key{{Public: officer(i, 1).Key, Roles: cityid.RoleControl}}}}},
 		})
 	}
 	at := func(a cityid.Allocation, lat, lon int32) cityid.Allocation {
