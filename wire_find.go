@@ -89,6 +89,36 @@ type BlockPage struct {
 	Next   uint64  `json:"next,omitempty"` // ask again before this height; 0: complete
 }
 
+// Event is what a node tells about one block as it comes. Transactions and
+// Changed are cut to a length at which a page or a log can show them; what was
+// cut is counted, and stands in the [Block].
+type Event struct {
+	Height       uint64    `json:"height"`
+	Time         time.Time `json:"time"`                        // of the block
+	Transactions []EventTx `json:"transactions"`                // at most 200
+	TxsMore      int       `json:"transactions_more,omitempty"` // transactions left out
+	Changed      []Code    `json:"changed,omitzero"`            // at most 100 of the codes whose records it wrote, in order; nil: no longer known
+	ChangedMore  int       `json:"changed_more,omitempty"`      // codes left out
+	Reset        bool      `json:"-"`                           // no block: events up to this height were missed, so read anew what depends on them
+}
+
+// EventTx is a transaction in an [Event].
+type EventTx struct {
+	ID         Digest    `json:"id"`                   // none: the bytes in the block are no transaction
+	Code       ErrorCode `json:"code"`                 // as in [BlockTx]
+	Operations []string  `json:"operations"`           // names, in order, each once
+	Codes      []Code    `json:"codes"`                // at most 100 of the codes it names, see [Operation.Codes]
+	CodesMore  int       `json:"codes_more,omitempty"` // codes left out
+	Proposals  []uint64  `json:"proposals"`            // numbers of at most 100 proposals it names or made, in order, each once
+}
+
+// EventFilter chooses events: all conditions hold together, and without any it
+// chooses all.
+type EventFilter struct {
+	Code     Code   // whose transactions name, or whose block wrote, this code or one below it, places within places too
+	Proposal uint64 // whose transactions name or made this proposal
+}
+
 // TransactionAnswer is a recorded transaction.
 type TransactionAnswer struct {
 	Receipt Receipt `json:"receipt"`

@@ -94,6 +94,13 @@ func TestRequests(t *testing.T) {
 		{"POST /prefix/v1/transactions?wait=true", func(ctx context.Context) { c.Submit(ctx, []byte("raw"), true) }},
 		{"POST /prefix/v1/transactions?wait=false", func(ctx context.Context) { c.Submit(ctx, []byte("raw"), false) }},
 		{"GET /prefix/v1/transactions/" + hex, func(ctx context.Context) { c.Transaction(ctx, digest) }},
+		{"GET /prefix/v1/transactions/" + hex + "/body", func(ctx context.Context) { c.FindTransaction(ctx, digest) }},
+		{"GET /prefix/v1/blocks", func(ctx context.Context) { c.Blocks(ctx, cityid.BlockQuery{}) }},
+		{"GET /prefix/v1/blocks?before=9&busy=true&limit=3", func(ctx context.Context) {
+			c.Blocks(ctx, cityid.BlockQuery{Before: 9, Busy: true, Limit: 3})
+		}},
+		{"GET /prefix/v1/blocks/9", func(ctx context.Context) { c.Block(ctx, 9) }},
+		{"GET /prefix/v1/changes?after=9", func(ctx context.Context) { c.Changes(ctx, 9) }},
 		{"GET /prefix/v1/bundles/MA.156.1301?at=4&base=3&from=2&kind=children&log=true", func(ctx context.Context) {
 			c.Bundle(ctx, cityid.BundleQuery{Code: code, Kind: cityid.AnswerChildren, From: 2, Base: 3, At: 4, Log: true})
 		}},

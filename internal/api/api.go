@@ -14,6 +14,11 @@
 //	GET  /v1/proposals/{number}       ProposalAnswer
 //	POST /v1/transactions             Receipt; ?wait=false
 //	GET  /v1/transactions/{id}        Receipt
+//	GET  /v1/transactions/{id}/body   TransactionAnswer; as application/cbor the encoded transaction itself
+//	GET  /v1/blocks                   BlockPage, latest first; ?before=17 &busy=true &limit=20 (to 100)
+//	GET  /v1/blocks/{height}          Block, with its transactions
+//	GET  /v1/changes                  Changes; ?after=HEIGHT is required, &wait=true
+//	GET  /v1/events                   a stream of Event; ?after=HEIGHT &code=CODE &proposal=17
 //	GET  /v1/bundles/{code}           a bundle; ?kind=record|children|descendants|history &from= &base= &at= &log=true
 //	GET  /v1/links/{height}           a link to the header of a height, for archiving a bundle; ?from=
 //	GET  /v1/trust                    {"versions": [Trust, ...]}, the first version first
@@ -56,6 +61,40 @@
 // with its receipt. No Idempotency-Key is therefore needed; one that is sent
 // comes back unchanged and has no effect.
 //
+// # Events
+//
+// /v1/events is a stream of server-sent events (text/event-stream, as EventSource
+// in browsers reads it), one for each block, also the empty ones of an idle chain:
+//
+//	id: 17
+//	event: block
+//	data: {"height":17,"time":"2027-01-15T08:00:00Z","transactions":[{"id":"5f3a...","code":"ok",
+//	data:   "operations":["allocate"],"codes":["MA.156.1301.01"],"proposals":[]}],"changed":["MA.156.1301.01"]}
+//
+// (the data stands in one line). A new stream begins with the latest block.
+// Last-Event-ID, which browsers send when they connect again, or ?after= goes on
+// behind that height. Who is more than 1,000 blocks behind, or whose height this
+// chain is far from having, or asks for blocks the node does not keep, gets
+//
+//	id: 16
+//	event: reset
+//	data: {"height":17}
+//
+// instead of what was missed: read anew what you show; events go on with that
+// height. ?code= chooses the blocks whose transactions name, or which wrote, that
+// code or one below it, and ?proposal= those whose transactions name or made that
+// proposal; with both, both must hold. An event always tells of its whole block.
+// Where the node no longer knows what a block wrote ("changed" is missing), the
+// block passes for every code.
+//
+// Every 15 seconds without an event comes a comment, with an id if a filter held
+// events back. A reader who does not take an event within 30 seconds is cut off.
+// At most 1,000 streams run (503 beyond), a quarter of them for one client
+// address (429). A node that stops says so in a comment, with a longer "retry".
+//
+// /v1/changes?wait=true answers as soon as there is a block after the height, or
+// after 25 seconds with the same height: for programs that keep a copy.
+//
 // # Everything else
 //
 // Problems, entity tags and limits are those of package web. The data is public:
@@ -64,6 +103,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"net/http"
@@ -107,6 +147,21 @@ type Transactions interface {
 	Transaction(ctx context.Context, id cityid.Digest) (*cityid.Receipt, error)
 }
 
+// Blocks reads the blocks of the chain, and transactions out of them.
+type Blocks interface {
+	Blocks(ctx context.Context, q cityid.BlockQuery) (*cityid.BlockPage, error)
+	Block(ctx context.Context, height uint64) (*cityid.Block, error)
+	FindTransaction(ctx context.Context, id cityid.Digest) (*cityid.TransactionAnswer, error)
+}
+
+// Events tells what happens. Await returns the height of the latest block as
+// soon as it exceeds after, and everything up to it can be read then; or ctx's
+// error. Any number may wait.
+type Events interface {
+	Await(ctx context.Context, after uint64) (uint64, error)
+	Changes(ctx context.Context, after uint64) (*cityid.Changes, error)
+}
+
 // Proofs makes bundles, makes links to headers in the block log for an asker who
 // holds a version of the trust root, and holds the versions of the trust root,
 // the first version first.
@@ -133,6 +188,8 @@ type Source interface {
 	Crosswalk
 	Proposals
 	Transactions
+	Blocks
+	Events
 	Proofs
 	Node
 }
@@ -142,14 +199,21 @@ type Config struct {
 	Source Source
 	Writes *web.Limiter  // limits POST for each client address; nil: no limit
 	Wait   time.Duration // longest a post waits for its block; 0: 30 s
+
+	Streams int           // streams of events at a time, a quarter of them for one client address; 0: 1,000
+	Beat    time.Duration // longest a stream is silent; 0: 15 s
+	Write   time.Duration // longest a reader may take for one event; 0: 30 s
+	Poll    time.Duration // longest a request waits for changes; 0: 25 s
 }
 
 // Handler returns the handler for all paths from /v1/ on.
 func Handler(c Config) http.Handler {
-	if c.Wait == 0 {
-		c.Wait = 30 * time.Second
+	source := newListings(c.Source)
+	h := &handler{
+		source: source, wait: cmp.Or(c.Wait, 30*time.Second), poll: cmp.Or(c.Poll, pollTime),
+		beat: cmp.Or(c.Beat, defaultBeat), write: cmp.Or(c.Write, defaultWrite),
+		events: newEvents(source), slots: web.NewSlots(cmp.Or(c.Streams, defaultStreams)),
 	}
-	h := &handler{source: newListings(c.Source), wait: c.Wait}
 	mux := http.NewServeMux()
 	for _, r := range h.routes(c.Writes) {
 		mux.Handle(r.pattern, r.methods)
@@ -163,7 +227,10 @@ func Handler(c Config) http.Handler {
 
 type handler struct {
 	source Source
-	wait   time.Duration
+	events *events
+	slots  *web.Slots
+
+	wait, poll, beat, write time.Duration
 }
 
 type route struct {
@@ -184,6 +251,11 @@ func (h *handler) routes(writes *web.Limiter) []route {
 		{"/v1/proposals/{number}", get(jsonEndpoint(h.proposal))},
 		{"/v1/transactions", web.Methods{http.MethodPost: writes.Limit(h.submit)}},
 		{"/v1/transactions/{id}", get(jsonEndpoint(h.transaction))},
+		{"/v1/transactions/{id}/body", get(h.transactionBody)},
+		{"/v1/blocks", get(jsonEndpoint(h.blocks))},
+		{"/v1/blocks/{height}", get(jsonEndpoint(h.block))},
+		{"/v1/changes", get(jsonEndpoint(h.changes))},
+		{"/v1/events", get(h.stream)},
 		{"/v1/bundles/{code...}", get(h.bundle)},
 		{"/v1/links/{height}", get(h.link)},
 		{"/v1/trust", get(jsonEndpoint(h.trust))},

@@ -101,6 +101,20 @@ func TestClientAnswersLikeTheSource(t *testing.T) {
 		t.Errorf("link asked for: %v", s.link)
 	}
 
+	for _, q := range []cityid.BlockQuery{{Limit: 2}, {Limit: 100, Before: 4, Busy: true}} {
+		same(t, "blocks", func() (*cityid.BlockPage, error) { return s.Blocks(ctx, q) }, func() (*cityid.BlockPage, error) { return c.Blocks(ctx, q) })
+		if s.blocks != q {
+			t.Errorf("blocks asked for: %+v", s.blocks)
+		}
+	}
+	same(t, "block", func() (*cityid.Block, error) { return s.Block(ctx, 7) }, func() (*cityid.Block, error) { return c.Block(ctx, 7) })
+	for _, after := range []uint64{0, 3, 7} {
+		same(t, "changes", func() (*cityid.Changes, error) { return s.Changes(ctx, after) }, func() (*cityid.Changes, error) { return c.Changes(ctx, after) })
+	}
+	for _, after := range []uint64{0, 6} {
+		same(t, "await", func() (uint64, error) { return s.Await(ctx, after) }, func() (uint64, error) { return c.Await(ctx, after) })
+	}
+
 	tx, raw := newTx(t, "")
 	for _, wait := range []bool{true, false} {
 		same(t, "submit", func() (*cityid.Receipt, error) { return s.Submit(ctx, raw, wait) }, func() (*cityid.Receipt, error) { return c.Submit(ctx, raw, wait) })

@@ -65,6 +65,42 @@ func (l *listings) Proposals(ctx context.Context, q cityid.ProposalQuery) (*city
 	return l.Source.Proposals(ctx, q)
 }
 
+func (l *listings) Blocks(ctx context.Context, q cityid.BlockQuery) (*cityid.BlockPage, error) {
+	done, err := l.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return l.Source.Blocks(ctx, q)
+}
+
+func (l *listings) Block(ctx context.Context, height uint64) (*cityid.Block, error) {
+	done, err := l.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return l.Source.Block(ctx, height)
+}
+
+func (l *listings) FindTransaction(ctx context.Context, id cityid.Digest) (*cityid.TransactionAnswer, error) {
+	done, err := l.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return l.Source.FindTransaction(ctx, id)
+}
+
+func (l *listings) Changes(ctx context.Context, after uint64) (*cityid.Changes, error) {
+	done, err := l.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return l.Source.Changes(ctx, after)
+}
+
 func (l *listings) Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error) {
 	if q.Kind == cityid.AnswerRecord {
 		return l.Source.Bundle(ctx, q)

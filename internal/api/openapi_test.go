@@ -109,6 +109,7 @@ func TestDocumentDescribesTypes(t *testing.T) {
 		cityid.Receipt{}, cityid.Tx{}, cityid.Validator{}, cityid.ValidatorSet{}, cityid.NodeStatus{}, cityid.Params{}, cityid.KindRule{},
 		cityid.ClassRule{}, cityid.Rule{}, cityid.Settings{}, cityid.TrustPower{}, cityid.QuorumMember{}, cityid.Quorum{},
 		cityid.TrustStatement{}, cityid.KeySignature{}, cityid.Trust{}, trustVersions{},
+		cityid.Body{}, cityid.TransactionAnswer{}, cityid.BlockTx{}, cityid.Block{}, cityid.BlockPage{}, cityid.Changes{}, cityid.EventTx{}, cityid.Event{},
 	}
 	for _, v := range types {
 		typ := reflect.TypeOf(v)

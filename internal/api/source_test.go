@@ -38,6 +38,8 @@ type source struct {
 	children cityid.ChildrenQuery // as asked last
 	asked    cityid.ProposalQuery
 	bundle   cityid.BundleQuery
+	blocks   cityid.BlockQuery
+	found    map[cityid.Digest]cityid.TransactionAnswer
 	link     [2]uint64 // height and from
 	submit   func(ctx context.Context, raw []byte, wait bool) (*cityid.Receipt, error)
 }
@@ -215,4 +217,60 @@ func (s *source) Status(context.Context) (*cityid.NodeStatus, error) {
 
 func (s *source) Settings(context.Context) (*cityid.Settings, error) {
 	return &cityid.Settings{Params: cityid.DefaultParams, Schemes: []cityid.Scheme{{Name: "gbt2260"}}, AsOf: asOf}, s.fail
+}
+
+func (s *source) Blocks(_ context.Context, q cityid.BlockQuery) (*cityid.BlockPage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.blocks = q
+	page := &cityid.BlockPage{}
+	for h := uint64(7); h > 0; h-- {
+		if q.Before != 0 && h >= q.Before {
+			continue
+		}
+		if len(page.Blocks) == q.Limit {
+			page.Next = h + 1
+			break
+		}
+		page.Blocks = append(page.Blocks, cityid.Block{Height: h, Time: asOf.Time, Hash: digest, Validators: 4, Signed: 3})
+	}
+	return page, s.fail
+}
+
+func (s *source) Block(_ context.Context, height uint64) (*cityid.Block, error) {
+	if height < 1 || height > 7 {
+		return nil, cityid.Errorf(cityid.ErrNotFound, "there is no block %d", height)
+	}
+	return &cityid.Block{
+		Height: height, Time: asOf.Time, Hash: digest, Proposer: "\x01key", Transactions: 2, Changed: []cityid.Code{city},
+		Txs: []cityid.BlockTx{
+			{Receipt: cityid.Receipt{ID: digest, Height: height, Proposals: []uint64{9}}, Body: &cityid.Body{Chain: "test-1", Expires: 5, Operations: []cityid.Operation{{Approve: &cityid.Approve{Proposal: 8}}}}},
+			{Receipt: cityid.Receipt{Height: height, Code: cityid.ErrMalformed, Operation: -1, Message: "no transaction"}},
+		},
+	}, s.fail
+}
+
+func (s *source) FindTransaction(_ context.Context, id cityid.Digest) (*cityid.TransactionAnswer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a, ok := s.found[id]; ok {
+		return &a, s.fail
+	}
+	return nil, cityid.Errorf(cityid.ErrNotFound, "transaction %s is not known here", id)
+}
+
+func (s *source) Await(ctx context.Context, after uint64) (uint64, error) {
+	if s.fail != nil || after < 7 {
+		return 7, s.fail
+	}
+	<-ctx.Done()
+	return 0, context.Cause(ctx)
+}
+
+func (s *source) Changes(_ context.Context, after uint64) (*cityid.Changes, error) {
+	c := &cityid.Changes{Height: 7, Gap: after < 3}
+	if after >= 3 && after < 7 {
+		c.Codes = []cityid.Code{city, lamp}
+	}
+	return c, s.fail
 }

@@ -30,7 +30,7 @@ func Public(h http.Handler) http.Handler {
 			if m := r.Header.Get("Access-Control-Request-Method"); m == http.MethodGet || m == http.MethodHead {
 				header.Set("Access-Control-Allow-Origin", "*")
 				header.Set("Access-Control-Allow-Methods", "GET, HEAD")
-				header.Set("Access-Control-Allow-Headers", "Accept, If-None-Match")
+				header.Set("Access-Control-Allow-Headers", "Accept, If-None-Match, Last-Event-ID")
 				header.Set("Access-Control-Max-Age", "86400")
 			}
 		}

@@ -82,15 +82,36 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	return nil, fmt.Errorf("listen on %s: %w", address, err)
 }
 
+type stoppingKey struct{}
+
+// WithStopping returns ctx, and cancels it with a [cityid.ErrUnavailable] as soon
+// as the server of the request begins to stop, or when cancel is called. Answers
+// without an end use it, so that they do not hold up the others.
+func WithStopping(ctx context.Context) (_ context.Context, cancel func()) {
+	ctx, end := context.WithCancelCause(ctx)
+	server, ok := ctx.Value(stoppingKey{}).(context.Context)
+	if !ok {
+		return ctx, func() { end(nil) }
+	}
+	forget := context.AfterFunc(server, func() { end(errStopping()) })
+	return ctx, func() { forget(); end(nil) }
+}
+
+func errStopping() error {
+	return cityid.Errorf(cityid.ErrUnavailable, "the node is stopping: ask again, or ask another one")
+}
+
 // Serve serves on l, which it closes, until ctx ends or the server fails; over
 // TLS if cert is not nil. When ctx ends it takes no new connections and gives
-// running requests grace to finish. After half of it the contexts of those still
+// running requests grace to finish; those under [WithStopping] are told at once.
+// After half of it the contexts of those still
 // running end, so that whoever waits for something is told to ask again: the
 // cause is a [cityid.ErrUnavailable]. At the end it cuts what is left and says so
 // in its error.
 func Serve(ctx context.Context, s *http.Server, l net.Listener, cert *Certificate, grace time.Duration) error {
 	requests, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
+	requests = context.WithValue(requests, stoppingKey{}, ctx)
 	s.BaseContext = func(net.Listener) context.Context { return requests }
 	done := make(chan error, 1)
 	go func() {
@@ -109,7 +130,7 @@ func Serve(ctx context.Context, s *http.Server, l net.Listener, cert *Certificat
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	hurry := time.AfterFunc(grace/2, func() {
-		end(cityid.Errorf(cityid.ErrUnavailable, "the node is stopping: ask again, or ask another one"))
+		end(errStopping())
 	})
 	defer hurry.Stop()
 	err := s.Shutdown(patience)

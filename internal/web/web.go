@@ -49,8 +49,9 @@
 // bounds: [Listen] of connections, and of one client's share in them; [Limits] of
 // time and header size; [Wrap] of a request's body, and of the octets of large
 // answers, from 64 KiB, that wait in memory for their readers, 256 MiB in all;
-// a [Limiter] of how often one client may come. What exceeds the last two is
-// answered with 503 and 429, and Retry-After.
+// [Slots] of streams and of one client's share in them; a [Limiter] of how often one
+// client may come. What exceeds the last three is answered with 503 or 429, and
+// Retry-After.
 //
 // # Entity tags
 //
@@ -61,7 +62,7 @@
 //
 // # Concurrency
 //
-// All handlers, [Limiter] and [Certificate] may be used by several goroutines
+// All handlers, [Limiter], [Slots] and [Certificate] may be used by several goroutines
 // at once.
 package web
 
