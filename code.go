@@ -170,6 +170,16 @@ func (c Code) PlaceCovers(other Code) bool {
 	return c.isPlace() && other.isPlace() && len(other.s) > len(c.s) && other.s[:len(c.s)] == c.s
 }
 
+// Within reports whether c is top or lies below it: as a descendant by the
+// grammar, or in a place whose digits begin with those of the place top is. The
+// zero Code lies within nothing, and nothing within it.
+func (c Code) Within(top Code) bool {
+	if c.IsZero() || top.IsZero() {
+		return false
+	}
+	return c == top || top.Covers(c) || top.isPlace() && strings.HasPrefix(c.s, top.s)
+}
+
 // isPlace reports whether c has exactly the nodes iac, country and place.
 func (c Code) isPlace() bool { return c.Depth() == 3 && c.Place() != "" }
 

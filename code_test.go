@@ -584,3 +584,28 @@ func BenchmarkDisplay(b *testing.B) {
 		}
 	}
 }
+
+func TestWithin(t *testing.T) {
+	for _, c := range []struct {
+		code, top string
+		want      bool
+	}{
+		{"MA.156.1301", "MA.156.1301", true},
+		{"MA.156.1301.01", "MA.156.1301", true},
+		{"MA.156.1301/20.010501/000001", "MA.156.1301", true},
+		{"MA.156.130102", "MA.156.1301", true}, // a county in the city
+		{"MA.156.130102.01/20.010501/000001", "MA.156.13", true},
+		{"MA.156.1301", "MA.156", true},
+		{"MA.156.13", "MA.156.1301", false},
+		{"MA.156.1401", "MA.156.13", false},
+		{"MA.157.1301", "MA.156", false},
+		{"MA.156.1301.011", "MA.156.1301.01", false}, // a unit is no place
+	} {
+		if got := MustParse(c.code).Within(MustParse(c.top)); got != c.want {
+			t.Errorf("%s within %s: %t", c.code, c.top, got)
+		}
+	}
+	if MustParse("MA.156").Within(Code{}) || (Code{}).Within(MustParse("MA.156")) || (Code{}).Within(Code{}) {
+		t.Error("the zero Code lies somewhere")
+	}
+}

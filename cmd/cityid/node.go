@@ -198,6 +198,7 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 	var siteNames list
 	f.Var(&siteNames, "site-name", "what the pages call themselves, as `lang=text`; several times for several languages")
 	f.IntVar(&s.Writes, "writes-per-second", 200, "transactions a second that one client may submit; 0 for no limit")
+	f.IntVar(&s.Streams, "streams", 1000, "streams of events at a time; a quarter of them for one client address")
 	proxies := f.String("trusted-proxies", "", "`networks` of proxies whose X-Forwarded-For is believed")
 	f.StringVar(&cfg.Listen, "p2p-listen", chain.DefaultListen, "`address` for other nodes")
 	f.StringVar(&cfg.External, "p2p-external", "", "`address` that other nodes are told")
@@ -222,6 +223,9 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 		}
 		if s.Writes < 0 {
 			return usagef("--writes-per-second %d: want 0 or more", s.Writes)
+		}
+		if s.Streams < 1 {
+			return usagef("--streams %d: want 1 or more", s.Streams)
 		}
 		if (s.Cert == "") != (s.Key == "") {
 			return usagef("--tls-cert and --tls-key go together")
@@ -314,6 +318,12 @@ func chainCommand() *command {
 			{name: "status", short: "say how the chain is, as a node sees it", setup: nodeStatus},
 			{name: "validators", short: "list the machines that sign blocks", setup: chainValidators},
 			{name: "settings", short: "show parameters, distribution rule and crosswalk schemes", setup: chainSettings},
+			{
+				name: "blocks", short: "list blocks, latest first",
+				examples: []string{"cityid chain blocks --busy --limit 5"},
+				setup:    chainBlocks,
+			},
+			{name: "block", args: "HEIGHT", short: "show a block and what its transactions do", setup: chainBlock},
 		},
 	}
 }

@@ -27,7 +27,7 @@ func root() *command {
 		sub: []*command{
 			demoCommand(), nodeCommand(), keyCommand(), applicationCommand(), codeCommand(), txCommand(),
 			resolveCommand(), bundleCommand(), verifyCommand(), trustCommand(), labelCommand(), attestCommand(),
-			chainCommand(), benchCommand(), versionCommand(), completionCommand(),
+			watchCommand(), chainCommand(), benchCommand(), versionCommand(), completionCommand(),
 		},
 	}
 }

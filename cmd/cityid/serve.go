@@ -27,6 +27,7 @@ type serving struct {
 	Key     string         // PEM file of its private key
 	Proxies []netip.Prefix // whose X-Forwarded-For is believed
 	Writes  int            // submissions a second from one address; 0: no limit
+	Streams int            // streams of events at a time; 0: the default of package api
 	Pages   pagesConfig
 	Log     *slog.Logger
 }
@@ -40,7 +41,7 @@ func (s *serving) api(from api.Source) http.Handler {
 	if s.Writes > 0 {
 		limit = web.NewLimiter(web.LimiterConfig{Every: time.Second / time.Duration(s.Writes), Burst: 2 * s.Writes, Clients: 100_000})
 	}
-	return api.Handler(api.Config{Source: from, Writes: limit})
+	return api.Handler(api.Config{Source: from, Writes: limit, Streams: s.Streams})
 }
 
 // serve answers until ctx ends or the node halts. ready is called with the

@@ -34,6 +34,7 @@ func txCommand() *command {
 			},
 			{name: "combine", args: "FILE...", short: "join the signatures of several copies of one transaction", setup: txCombine},
 			{name: "submit", args: "FILE", short: "submit a signed transaction and wait until its effect can be proved", setup: txSubmit},
+			{name: "status", args: "ID", short: "say what became of a transaction that was submitted, and what it does", setup: txStatus},
 		},
 	}
 }
