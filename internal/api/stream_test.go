@@ -110,7 +110,7 @@ type listener struct {
 // listen opens a stream; headers are pairs of name and value.
 func (w *world) listen(query string, headers ...string) *listener {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/v1/events"+query, nil)
 	if err != nil {
 		w.t.Fatal(err)
