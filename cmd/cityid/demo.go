@@ -115,6 +115,7 @@ type demo struct {
 	trust   *verify.TrustFile // as pinned: version 1
 	objects int               // that were imported
 	closers []func() error    // of what the pages need
+	origins []string          // of the institutes' pages
 }
 
 // run carries the demo through. The address comes first, so that nothing is
@@ -158,6 +159,11 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}()
 	if err := d.fill(ctx); err != nil {
 		return d.cause(ctx, err)
+	}
+	if !d.options.once {
+		if err := d.say.step("Each institute says where its office is", func(t *stepTalk) (string, error) { return d.offices(ctx, t) }); err != nil {
+			return d.cause(ctx, err)
+		}
 	}
 	if err := d.tour(ctx); err != nil {
 		return d.cause(ctx, err)

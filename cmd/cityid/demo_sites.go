@@ -6,11 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
+	"slices"
 
 	"cityid"
 	"cityid/internal/office"
 	"cityid/internal/portal"
+	"cityid/keys"
 )
 
 // The demo serves the pages of three institutions at once, each with an office
@@ -18,6 +21,10 @@ import (
 // which browsers also take for this machine. Passkeys are bound to a host, and
 // no decision of several counts if one host could have asked for all of it.
 var demoHosts = []string{"localhost", "b.localhost", "c.localhost"}
+
+// demoLoopback is where the demo's offices send evidence: to one another on this
+// machine.
+var demoLoopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
 // openSites opens the index, the offices and the pages of the institutions.
 func (d *demo) openSites(ctx context.Context) ([]site, error) {
@@ -49,10 +56,15 @@ func (d *demo) openSites(ctx context.Context) ([]site, error) {
 		if port := base.Port(); port != "" {
 			origin += ":" + port
 		}
+		evidence, err := d.folder.key(institute(i, "encrypt"), keys.X25519)
+		if err != nil {
+			return nil, err
+		}
 		c := portal.Config{
 			Source: d.network.nodes[0], Index: x, Office: o, Origin: origin, Public: d.public, Demo: true,
 			Name:   map[string]string{"zh": "城市标识 · 演示研究院" + []string{"甲", "乙", "丙"}[i], "en": "cityid · Demo Institute " + "ABC"[i:i+1]},
 			Limits: portal.NewLimits(), TestKeys: test, Example: demoExample, Log: d.folder.log,
+			Member: demoInstitutes[i], EvidenceKey: evidence, DeliverTo: demoLoopback,
 		}
 		if i == 0 { // at A applications reach the chain by themselves; at B and C a clerk brings them
 			c.Intake = &intake
@@ -61,6 +73,9 @@ func (d *demo) openSites(ctx context.Context) ([]site, error) {
 		if err != nil {
 			return nil, err
 		}
+		stop := runPortal(ctx, h, d.folder.log)
+		d.closers = append(d.closers, func() error { stop(); return nil })
+		d.origins = append(d.origins, origin)
 		out = append(out, site{host: host, pages: h})
 	}
 	return out, nil
@@ -102,5 +117,57 @@ func (d *demo) closeSites() error {
 		err = errors.Join(err, d.closers[i]())
 	}
 	d.closers = nil
+	return err
+}
+
+// offices lets each institute's record say where its portal takes evidence, for as
+// long as the demo stays there. The apex approves the hosts, as it would anybody's
+// links.
+func (d *demo) offices(ctx context.Context, _ *stepTalk) (string, error) {
+	apex, err := d.local.Record(ctx, demoApex)
+	if err != nil {
+		return "", err
+	}
+	content := apex.Record.Content
+	content.Hosts = slices.Clone(content.Hosts)
+	content.Hosts = append(content.Hosts, demoHosts...)
+	slices.Sort(content.Hosts)
+	if content.Hosts = slices.Compact(content.Hosts); len(content.Hosts) > len(apex.Record.Content.Hosts) {
+		var two []cityid.Signer
+		for i := range 2 {
+			s, err := d.folder.signer(institute(i, "1"))
+			if err != nil {
+				return "", err
+			}
+			two = append(two, s)
+		}
+		if err := d.amend(ctx, &apex.Record, content, two...); err != nil {
+			return "", err
+		}
+	}
+	for i, code := range demoInstitutes {
+		a, err := d.local.Record(ctx, code)
+		if err != nil {
+			return "", err
+		}
+		content := a.Record.Content
+		content.Links = slices.DeleteFunc(slices.Clone(content.Links), func(l cityid.Link) bool { return l.Rel == portal.RelOffice })
+		content.Links = append(content.Links, cityid.Link{Rel: portal.RelOffice, Href: d.origins[i], Title: "portal"})
+		if slices.EqualFunc(content.Links, a.Record.Content.Links, func(x, y cityid.Link) bool { return x.Rel == y.Rel && x.Href == y.Href }) {
+			continue
+		}
+		officer, err := d.folder.signer(institute(i, "1"))
+		if err != nil {
+			return "", err
+		}
+		if err := d.amend(ctx, &a.Record, content, officer); err != nil {
+			return "", err
+		}
+	}
+	return "evidence handed in at one of them is sent to the others,\nin envelopes that only their keys open", nil
+}
+
+func (d *demo) amend(ctx context.Context, r *cityid.Record, content cityid.Content, signers ...cityid.Signer) error {
+	_, err := d.submit(ctx, []cityid.Operation{{Amend: &cityid.Amend{Code: r.Code, Revision: r.Revision, Content: content}}}, signers...)
 	return err
 }

@@ -195,6 +195,11 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 	f.StringVar(&s.Pages.Origin, "origin", "", "`address` under which browsers reach the pages, such as https://id.example; passkeys are bound to it")
 	f.StringVar(&s.Pages.Public, "public-url", "", "`address` that labels name; without it the pages draw none")
 	f.StringVar(&s.Pages.BaseMap, "base-map", "", "GeoJSON `file` of land polygons to draw maps on, instead of a coarse outline")
+	member := f.String("member", "", "`code` of the institution whose portal this is: its officers see evidence and the intake")
+	evidenceKey := f.String("evidence-key", "", "the institution's x25519 key (`name` or file), which opens evidence")
+	deliverTo := f.String("deliver-to", "", "`networks` evidence may be sent to besides public addresses, separated by commas")
+	var evidenceSecret secrets
+	evidenceSecret.flags(f)
 	var siteNames list
 	f.Var(&siteNames, "site-name", "what the pages call themselves, as `lang=text`; several times for several languages")
 	f.IntVar(&s.Writes, "writes-per-second", 200, "transactions a second that one client may submit; 0 for no limit")
@@ -236,9 +241,37 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 		if s.Pages.Name, err = languageTexts(siteNames); err != nil {
 			return err
 		}
+		if err := f.openDesk(ctx, &s.Pages, *member, *evidenceKey, *deliverTo, &evidenceSecret); err != nil {
+			return err
+		}
 		cfg.Home, cfg.Peers, cfg.Version, cfg.Logger, s.Log = args[0], peers, version, log, log
 		return f.runNode(ctx, cfg, &s)
 	}
+}
+
+// openDesk reads what makes the pages those of an institution.
+func (f *flags) openDesk(ctx context.Context, c *pagesConfig, member, evidenceKey, deliverTo string, secret *secrets) (err error) {
+	if member != "" {
+		if c.Member, err = parseCode(member); err != nil {
+			return err
+		}
+	}
+	if c.DeliverTo, err = parseNetworks("--deliver-to", deliverTo); err != nil {
+		return err
+	}
+	if evidenceKey == "" {
+		return nil
+	}
+	if member == "" {
+		return usagef("--evidence-key goes with --member: whose evidence does it open?")
+	}
+	if c.EvidenceKey, err = f.openKey(ctx, evidenceKey, secret); err != nil {
+		return err
+	}
+	if c.EvidenceKey.Public().Algorithm() != keys.X25519 {
+		return usagef("--evidence-key %s: want an x25519 key: cityid key new evidence --algorithm x25519", evidenceKey)
+	}
+	return nil
 }
 
 // runNode opens and starts a node and answers until ctx ends.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"strings"
 
@@ -18,6 +19,7 @@ import (
 	"cityid/internal/portal"
 	"cityid/internal/resolve"
 	"cityid/internal/web"
+	"cityid/keys"
 	"cityid/label"
 )
 
@@ -51,7 +53,7 @@ func (s *serving) handler(from source, zone cityid.Code, sites []site) (http.Han
 	mux.Handle("/", resolver)
 	if len(sites) > 0 {
 		pages := byHost(sites)
-		for _, path := range []string{"/zh/", "/zh", "/en/", "/en", "/static/"} {
+		for _, path := range []string{"/zh/", "/zh", "/en/", "/en", "/static/", "/office/"} {
 			mux.Handle(path, pages)
 		}
 		mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
@@ -88,6 +90,10 @@ type pagesConfig struct {
 	Public  string // what labels name; "": none are drawn
 	BaseMap string // GeoJSON file to draw maps on; "": the built-in outline
 	Name    map[string]string
+
+	Member      cityid.Code    // the institution whose portal it is; zero: of none
+	EvidenceKey *keys.Private  // opens evidence for it; nil: none is taken or shown
+	DeliverTo   []netip.Prefix // networks evidence may be sent to besides the public ones
 }
 
 // open opens what the pages need, and returns what closes it again.
@@ -110,7 +116,10 @@ func (c *pagesConfig) open(ctx context.Context, from source, log *slog.Logger) (
 			log.Error("the office did not close", "error", err)
 		}
 	}
-	config := portal.Config{Source: from, Index: x, Office: o, Origin: c.Origin, Name: c.Name, Limits: portal.NewLimits(), Log: log}
+	config := portal.Config{
+		Source: from, Index: x, Office: o, Origin: c.Origin, Name: c.Name, Limits: portal.NewLimits(), Log: log,
+		Member: c.Member, EvidenceKey: c.EvidenceKey, DeliverTo: c.DeliverTo,
+	}
 	if c.Public != "" {
 		if config.Public, err = label.ParsePublicURL(c.Public); err != nil {
 			closeAll()
@@ -128,7 +137,22 @@ func (c *pagesConfig) open(ctx context.Context, from source, log *slog.Logger) (
 		closeAll()
 		return nil, nil, err
 	}
-	return []site{{pages: h}}, closeAll, nil
+	stopped := runPortal(ctx, h, log)
+	return []site{{pages: h}}, func() { stopped(); closeAll() }, nil
+}
+
+// runPortal lets a portal do what it does by itself, until the function returned
+// is called, which waits for its end.
+func runPortal(ctx context.Context, p *portal.Portal, log *slog.Logger) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := p.Run(ctx); err != nil {
+			log.Error("the portal's own work stopped", "error", err)
+		}
+	}()
+	return func() { cancel(); <-done }
 }
 
 // openIndex opens the search index and keeps it up with the node until stop.

@@ -118,8 +118,12 @@ func awaitBlock(ctx context.Context, n *chain.Node) (*cityid.NodeStatus, error) 
 	}
 }
 
-// parseProxies parses networks such as 10.0.0.0/8, separated by commas.
-func parseProxies(s string) ([]netip.Prefix, error) {
+// parseProxies parses --trusted-proxies.
+func parseProxies(s string) ([]netip.Prefix, error) { return parseNetworks("--trusted-proxies", s) }
+
+// parseNetworks parses networks such as 10.0.0.0/8, separated by commas, that were
+// given with a flag.
+func parseNetworks(flag, s string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for part := range strings.SplitSeq(s, ",") {
 		if part = strings.TrimSpace(part); part == "" {
@@ -127,7 +131,7 @@ func parseProxies(s string) ([]netip.Prefix, error) {
 		}
 		p, err := netip.ParsePrefix(part)
 		if err != nil {
-			return nil, usagef("--trusted-proxies %q: want networks such as 10.0.0.0/8, separated by commas", part)
+			return nil, usagef("%s %q: want networks such as 10.0.0.0/8, separated by commas", flag, part)
 		}
 		out = append(out, p)
 	}

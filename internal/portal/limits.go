@@ -14,18 +14,19 @@ import (
 // Limits bound how often one client address may do what costs others something.
 // A nil Limits limits nothing.
 type Limits struct {
-	visits, attempts, uploads, applications *web.Limiter
+	visits, attempts, uploads, applications, deliveries *web.Limiter
 }
 
 // NewLimits returns the usual limits: 120 visits of pages that begin something
-// in a minute, 20 attempts to sign in or open a draft, 60 uploads, and 10
-// applications in an hour; each may come at once.
+// in a minute, 20 attempts to sign in or open a draft, 120 deliveries from other
+// offices, and 60 uploads and 10 applications in an hour; each may come at once.
 func NewLimits() *Limits {
 	of := func(n int, in time.Duration) *web.Limiter {
 		return web.NewLimiter(web.LimiterConfig{Every: in / time.Duration(n), Burst: n, Clients: 100_000})
 	}
 	return &Limits{
 		visits: of(120, time.Minute), attempts: of(20, time.Minute), uploads: of(60, time.Hour), applications: of(10, time.Hour),
+		deliveries: of(120, time.Minute),
 	}
 }
 
@@ -67,4 +68,12 @@ func (l *Limits) Application(r *http.Request) error {
 		return nil
 	}
 	return take(l.applications, r)
+}
+
+// Delivery counts an envelope that another office sends.
+func (l *Limits) Delivery(r *http.Request) error {
+	if l == nil {
+		return nil
+	}
+	return take(l.deliveries, r)
 }

@@ -38,6 +38,8 @@ type page struct {
 
 	session *session // nil: none
 	done    string   // id of the signing request that led here
+
+	policies map[cityid.Code]policyAt // that were asked for
 }
 
 // fieldError says what is wrong with a field of a form.

@@ -42,6 +42,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -50,6 +51,7 @@ import (
 	"cityid/internal/index"
 	"cityid/internal/office"
 	"cityid/internal/web"
+	"cityid/keys"
 	"cityid/label"
 )
 
@@ -93,6 +95,12 @@ type Config struct {
 	Intake  *cityid.Signer
 	Example *Example // an application that visitors may begin with; nil: none
 
+	// Member is the institution whose portal this is: those who sign for it see the
+	// evidence and the intake. Zero: nobody does.
+	Member      cityid.Code
+	EvidenceKey *keys.Private  // the institution's x25519 key, which opens evidence; nil: none is taken or shown
+	DeliverTo   []netip.Prefix // networks evidence may be sent to besides the public ones
+
 	// BaseMap is a GeoJSON file of land polygons to draw maps on, with the
 	// members "source" and "approval" to show beside them; nil: the outline of
 	// Natural Earth.
@@ -109,11 +117,20 @@ type portal struct {
 	assets     *assets
 	basemap    *baseMap
 	crossForms *http.CrossOriginProtection
+	docket     *docket
+	tally      *tally
+	receiving  chan struct{} // holds a token for each envelope that is being taken
 }
 
-// New returns the handler of the pages: of /zh/, /en/ and /static/, and of / for
-// browsers. The error says which part of c is wrong.
-func New(c Config) (http.Handler, error) {
+// Portal is the handler of the pages, and what the portal does by itself.
+type Portal struct {
+	*portal
+	http.Handler
+}
+
+// New returns the handler of the pages: of /zh/, /en/, /static/ and /office/, and
+// of / for browsers. The error says which part of c is wrong.
+func New(c Config) (*Portal, error) {
 	origin, err := url.Parse(c.Origin)
 	if err != nil || origin.Host == "" || origin.Path != "" || origin.Scheme != "http" && origin.Scheme != "https" {
 		return nil, fmt.Errorf("portal: origin %q: want scheme and host, such as https://id.example", c.Origin)
@@ -122,6 +139,7 @@ func New(c Config) (http.Handler, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &portal{Config: c, secure: origin.Scheme == "https", crossForms: http.NewCrossOriginProtection()}
+	p.docket, p.tally, p.receiving = &docket{source: c.Source, office: c.Office}, &tally{source: c.Source}, make(chan struct{}, 4)
 	if p.texts, err = loadCatalogues(); err != nil {
 		return nil, fmt.Errorf("portal: %w", err)
 	}
@@ -134,7 +152,7 @@ func New(c Config) (http.Handler, error) {
 	if p.templates, err = p.parseTemplates(); err != nil {
 		return nil, fmt.Errorf("portal: %w", err)
 	}
-	return p.handler(), nil
+	return &Portal{p, p.handler()}, nil
 }
 
 // handler routes to the screens.
@@ -150,6 +168,7 @@ func (p *portal) handler() http.Handler {
 		}
 	}
 	mux.HandleFunc("GET /static/{hash}/{name}", p.assets.serve)
+	mux.HandleFunc("POST "+evidencePath, p.receiveEvidence)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Vary", "Accept-Language, Cookie")
 		w.Header().Set("Cache-Control", "no-cache")
@@ -214,6 +233,11 @@ func (p *portal) screens() map[string]endpoint {
 		"GET /apply/receipt/{reference}":        p.applicant(p.receiptPage),
 		"GET /apply/status/{reference}":         p.applicant(p.statusPage),
 		"POST /apply/status/{reference}/revise": p.applicant(p.statusRevise),
+
+		"GET /review":                            p.review,
+		"GET /review/{number}":                   p.reviewProposal,
+		"POST /review/{number}":                  p.reviewDecide,
+		"GET /review/{number}/evidence/{digest}": p.deskOnly(p.reviewEvidence),
 
 		"GET /sign-in":              p.signInPage,
 		"POST /sign-in":             p.signIn,
@@ -338,6 +362,9 @@ func (Pages) CertificatePage(r *http.Request, text string) string {
 func MaxBody(r *http.Request) int64 {
 	if strings.HasPrefix(r.URL.Path, "/zh/") || strings.HasPrefix(r.URL.Path, "/en/") {
 		return 72 << 20
+	}
+	if r.URL.Path == evidencePath {
+		return office.MaxEnvelope
 	}
 	return 1 << 20
 }
