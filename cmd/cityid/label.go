@@ -675,7 +675,7 @@ func (k *keySource) assertKeys(ctx context.Context, code cityid.Code) ([]label.C
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, candidatesOf(r)...)
+		out = append(out, label.CandidatesOf(r)...)
 	}
 	return out, nil
 }
@@ -723,23 +723,7 @@ func (k *keySource) fromBundles(ctx context.Context, trust *verify.TrustFile) ([
 		if err := verdictError(r); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		out = append(out, candidatesOf(r.Record)...)
+		out = append(out, label.CandidatesOf(r.Record)...)
 	}
 	return out, nil
-}
-
-// candidatesOf lists the Ed25519 assert keys in a record's own policy.
-func candidatesOf(r *cityid.Record) []label.Candidate {
-	if r == nil || r.Policy == nil || r.Status == cityid.StatusRetired {
-		return nil
-	}
-	var out []label.Candidate
-	for _, m := range r.Policy.Members {
-		for _, k := range m.Keys {
-			if k.Roles&cityid.RoleAssert != 0 && k.Public.Algorithm() == keys.Ed25519.String() {
-				out = append(out, label.Candidate{Holder: r.Code, Key: k.Public, NotBefore: k.From, NotAfter: k.Until, CompromisedSince: k.Compromised})
-			}
-		}
-	}
-	return out
 }

@@ -416,3 +416,22 @@ func (pg *page) lonely() (bool, error) {
 	}
 	return false, nil
 }
+
+// accountScreens are the pages for signing in and signing.
+func (p *portal) accountScreens() map[string]endpoint {
+	return map[string]endpoint{
+		"GET /sign-in":              p.signInPage,
+		"POST /sign-in":             p.signIn,
+		"POST /sign-out":            p.signOut,
+		"GET /account":              p.signedIn(p.account),
+		"POST /passkeys/begin":      p.passkeyBegin,
+		"POST /passkeys":            p.passkeyMade,
+		"GET /passkeys/credential":  p.credentials,
+		"POST /demo/keys/{name}":    p.testKey,
+		"GET /sign/{id}":            p.signPage,
+		"POST /sign/{id}/body":      p.signBody,
+		"GET /sign/{id}/file":       p.signFile,
+		"POST /sign/{id}/upload":    p.signUpload,
+		"POST /sign/{id}/signature": p.signReply,
+	}
+}

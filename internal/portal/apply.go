@@ -383,3 +383,41 @@ func policyProblem(p *cityid.Policy) string {
 	}
 	return ""
 }
+
+// applyScreens are the pages for applicants.
+func (p *portal) applyScreens() map[string]endpoint {
+	return map[string]endpoint{
+		"GET /apply":                            p.applyPage,
+		"POST /apply/start":                     p.applicant(p.applyStart),
+		"POST /apply/resume":                    p.applicant(p.applyResume),
+		"POST /apply/lookup":                    p.applicant(p.applyLookup),
+		"POST /apply/file":                      p.applicant(p.applyFile),
+		"GET /apply/draft":                      p.drafting(p.tasksPage),
+		"GET /apply/draft/resume":               p.drafting(p.resumePage),
+		"POST /apply/draft/resume":              p.drafting(p.resumeNoted),
+		"POST /apply/draft/leave":               p.drafting(p.draftLeave),
+		"POST /apply/draft/delete":              p.drafting(p.draftDelete),
+		"GET /apply/draft/identity":             p.drafting(p.identityPage),
+		"POST /apply/draft/identity":            p.drafting(p.identitySave),
+		"GET /apply/draft/code":                 p.drafting(p.codePage),
+		"POST /apply/draft/code":                p.drafting(p.codeSave),
+		"GET /apply/draft/officers":             p.drafting(p.officersPage),
+		"POST /apply/draft/officers":            p.drafting(p.officersSave),
+		"GET /apply/draft/officers/{n}":         p.drafting(p.officerPage),
+		"POST /apply/draft/officers/{n}":        p.drafting(p.officerSave),
+		"POST /apply/draft/officers/{n}/remove": p.drafting(p.officerRemove),
+		"GET /apply/draft/evidence":             p.drafting(p.evidencePage),
+		"POST /apply/draft/evidence":            p.drafting(p.evidenceAdd),
+		"POST /apply/draft/evidence/remove":     p.drafting(p.evidenceRemove),
+		"GET /apply/draft/evidence/{document}":  p.drafting(p.evidenceGet),
+		"GET /apply/draft/proofs":               p.drafting(p.proofsPage),
+		"POST /apply/draft/proofs":              p.drafting(p.proofAdd),
+		"GET /apply/draft/file":                 p.drafting(p.draftFile),
+		"POST /apply/draft/file":                p.drafting(p.draftUpload),
+		"GET /apply/draft/check":                p.drafting(p.checkPage),
+		"POST /apply/draft/check":               p.drafting(p.handIn),
+		"GET /apply/receipt/{reference}":        p.applicant(p.receiptPage),
+		"GET /apply/status/{reference}":         p.applicant(p.statusPage),
+		"POST /apply/status/{reference}/revise": p.applicant(p.statusRevise),
+	}
+}

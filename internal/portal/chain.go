@@ -293,3 +293,14 @@ func (p *portal) chainFind(w http.ResponseWriter, r *http.Request, pg *page) err
 	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil
 }
+
+// chainScreens are the pages about the chain.
+func (p *portal) chainScreens() map[string]endpoint {
+	return map[string]endpoint{
+		"GET /chain":                p.chainPage,
+		"GET /chain/block/{height}": p.blockPage,
+		"GET /chain/tx/{id}":        p.txPage,
+		"GET /chain/rules":          p.rulesPage,
+		"GET /chain/find":           p.chainFind,
+	}
+}

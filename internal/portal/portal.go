@@ -41,6 +41,7 @@ import (
 	"fmt"
 	"html/template"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -53,6 +54,7 @@ import (
 	"cityid/internal/web"
 	"cityid/keys"
 	"cityid/label"
+	"cityid/verify/js"
 )
 
 // Source is where pages read from and submit to. Its methods may be called from
@@ -120,6 +122,7 @@ type portal struct {
 	docket     *docket
 	tally      *tally
 	receiving  chan struct{} // holds a token for each envelope that is being taken
+	decoding   chan struct{} // holds one for each photograph being read
 }
 
 // Portal is the handler of the pages, and what the portal does by itself.
@@ -138,12 +141,12 @@ func New(c Config) (*Portal, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &portal{Config: c, secure: origin.Scheme == "https", crossForms: http.NewCrossOriginProtection()}
+	p := &portal{Config: c, secure: origin.Scheme == "https", crossForms: http.NewCrossOriginProtection(), decoding: make(chan struct{}, 2)}
 	p.docket, p.tally, p.receiving = &docket{source: c.Source, office: c.Office}, &tally{source: c.Source}, make(chan struct{}, 4)
 	if p.texts, err = loadCatalogues(); err != nil {
 		return nil, fmt.Errorf("portal: %w", err)
 	}
-	if p.assets, err = loadAssets(nil); err != nil {
+	if p.assets, err = loadAssets(map[string][]byte{js.Name: js.Module}); err != nil {
 		return nil, fmt.Errorf("portal: %w", err)
 	}
 	if p.basemap, err = parseBaseMap(c.BaseMap); err != nil {
@@ -186,72 +189,25 @@ func (p *portal) handler() http.Handler {
 }
 
 // screens lists every page: method and path below the language, and what
-// answers.
+// answers. Each topic lists its own.
 func (p *portal) screens() map[string]endpoint {
+	out := p.readScreens()
+	for _, more := range []map[string]endpoint{
+		p.chainScreens(), p.verifyScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(),
+	} {
+		maps.Copy(out, more)
+	}
+	return out
+}
+
+// readScreens are the pages for looking things up.
+func (p *portal) readScreens() map[string]endpoint {
 	return map[string]endpoint{
 		"GET /{$}":            p.home,
 		"GET /search":         p.search,
 		"GET /map":            p.mapPage,
 		"GET /code/{code...}": p.code,
 		"GET /about":          p.static("about"),
-
-		"GET /chain":                p.chainPage,
-		"GET /chain/block/{height}": p.blockPage,
-		"GET /chain/tx/{id}":        p.txPage,
-		"GET /chain/rules":          p.rulesPage,
-		"GET /chain/find":           p.chainFind,
-
-		"GET /apply":                            p.applyPage,
-		"POST /apply/start":                     p.applicant(p.applyStart),
-		"POST /apply/resume":                    p.applicant(p.applyResume),
-		"POST /apply/lookup":                    p.applicant(p.applyLookup),
-		"POST /apply/file":                      p.applicant(p.applyFile),
-		"GET /apply/draft":                      p.drafting(p.tasksPage),
-		"GET /apply/draft/resume":               p.drafting(p.resumePage),
-		"POST /apply/draft/resume":              p.drafting(p.resumeNoted),
-		"POST /apply/draft/leave":               p.drafting(p.draftLeave),
-		"POST /apply/draft/delete":              p.drafting(p.draftDelete),
-		"GET /apply/draft/identity":             p.drafting(p.identityPage),
-		"POST /apply/draft/identity":            p.drafting(p.identitySave),
-		"GET /apply/draft/code":                 p.drafting(p.codePage),
-		"POST /apply/draft/code":                p.drafting(p.codeSave),
-		"GET /apply/draft/officers":             p.drafting(p.officersPage),
-		"POST /apply/draft/officers":            p.drafting(p.officersSave),
-		"GET /apply/draft/officers/{n}":         p.drafting(p.officerPage),
-		"POST /apply/draft/officers/{n}":        p.drafting(p.officerSave),
-		"POST /apply/draft/officers/{n}/remove": p.drafting(p.officerRemove),
-		"GET /apply/draft/evidence":             p.drafting(p.evidencePage),
-		"POST /apply/draft/evidence":            p.drafting(p.evidenceAdd),
-		"POST /apply/draft/evidence/remove":     p.drafting(p.evidenceRemove),
-		"GET /apply/draft/evidence/{document}":  p.drafting(p.evidenceGet),
-		"GET /apply/draft/proofs":               p.drafting(p.proofsPage),
-		"POST /apply/draft/proofs":              p.drafting(p.proofAdd),
-		"GET /apply/draft/file":                 p.drafting(p.draftFile),
-		"POST /apply/draft/file":                p.drafting(p.draftUpload),
-		"GET /apply/draft/check":                p.drafting(p.checkPage),
-		"POST /apply/draft/check":               p.drafting(p.handIn),
-		"GET /apply/receipt/{reference}":        p.applicant(p.receiptPage),
-		"GET /apply/status/{reference}":         p.applicant(p.statusPage),
-		"POST /apply/status/{reference}/revise": p.applicant(p.statusRevise),
-
-		"GET /review":                            p.review,
-		"GET /review/{number}":                   p.reviewProposal,
-		"POST /review/{number}":                  p.reviewDecide,
-		"GET /review/{number}/evidence/{digest}": p.deskOnly(p.reviewEvidence),
-
-		"GET /sign-in":              p.signInPage,
-		"POST /sign-in":             p.signIn,
-		"POST /sign-out":            p.signOut,
-		"GET /account":              p.signedIn(p.account),
-		"POST /passkeys/begin":      p.passkeyBegin,
-		"POST /passkeys":            p.passkeyMade,
-		"GET /passkeys/credential":  p.credentials,
-		"POST /demo/keys/{name}":    p.testKey,
-		"GET /sign/{id}":            p.signPage,
-		"POST /sign/{id}/body":      p.signBody,
-		"GET /sign/{id}/file":       p.signFile,
-		"POST /sign/{id}/upload":    p.signUpload,
-		"POST /sign/{id}/signature": p.signReply,
 	}
 }
 

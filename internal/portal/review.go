@@ -274,3 +274,13 @@ func (pg *page) caughtUp() error {
 	}
 	return nil
 }
+
+// reviewScreens are the pages for those who decide.
+func (p *portal) reviewScreens() map[string]endpoint {
+	return map[string]endpoint{
+		"GET /review":                            p.review,
+		"GET /review/{number}":                   p.reviewProposal,
+		"POST /review/{number}":                  p.reviewDecide,
+		"GET /review/{number}/evidence/{digest}": p.deskOnly(p.reviewEvidence),
+	}
+}

@@ -1,0 +1,198 @@
+// Checks in the browser what the page would else have the server check: a code,
+// a certificate, a file. The trust root is the one pinned here, if there is one.
+
+import { announce } from "./site.mjs";
+
+const given = JSON.parse(document.getElementById("verify-data").textContent);
+const { checkBundle, checkCertificate, parsePayload, parseTrust } = await import(new URL(given.module, location.href).href);
+const texts = given.texts;
+const store = "cityid-trust";
+const byID = (id) => document.getElementById(id);
+const say = (key, ...args) => args.reduce((s, a, i) => s.replaceAll(`{${i}}`, a), texts[key] ?? key);
+
+function element(name, attributes, ...content) {
+  const e = document.createElement(name);
+  for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v);
+  e.append(...content.filter((c) => c !== undefined && c !== ""));
+  return e;
+}
+
+// trust is the trust root in use, and where it comes from.
+let trust, pinned = false;
+
+async function loadTrust() {
+  const kept = localStorage.getItem(store);
+  if (kept) {
+    try { trust = await parseTrust(kept); pinned = true; return showTrust(); } catch { localStorage.removeItem(store); }
+  }
+  pinned = false;
+  trust = await parseTrust(await (await fetch(given.trust)).text());
+  showTrust();
+}
+
+function showTrust() {
+  byID("trust-tools").hidden = false;
+  byID("who-trust").textContent = say(pinned ? "who.pinned" : "who.site", trust.zone, trust.version);
+  byID("trust-hash").textContent = trust.pinned;
+  byID("trust-pin").hidden = pinned;
+  byID("trust-forget").hidden = !pinned;
+}
+
+byID("trust-pin").addEventListener("click", async () => {
+  localStorage.setItem(store, await (await fetch(given.trust)).text());
+  await loadTrust();
+  announce(byID("who-trust").textContent);
+});
+
+byID("trust-forget").addEventListener("click", async () => {
+  localStorage.removeItem(store);
+  await loadTrust();
+});
+
+byID("trust-file").addEventListener("change", async (e) => {
+  try {
+    const text = await e.target.files[0].text();
+    await parseTrust(text);
+    localStorage.setItem(store, text);
+    await loadTrust();
+    await check();
+  } catch (error) { show({ verdict: "invalid", sentence: say("trust.bad", error.message), checks: [] }); }
+});
+
+async function bundleOf(code) {
+  const answer = await fetch(`/v1/bundles/${code}?from=${trust.version}`, { headers: { Accept: "application/vnd.cityid.bundle+cbor" } });
+  if (!answer.ok) throw new Error(say("unreachable", answer.status));
+  return new Uint8Array(await answer.arrayBuffer());
+}
+
+// judgement turns a result of the verifier into what is shown.
+function judgement(r, code) {
+  const out = { verdict: r.verdict, checks: r.checks.map((c) => ({ name: say("check." + c.name.replaceAll(" ", "-")), outcome: c.outcome, detail: c.detail })), asOf: r.asOf };
+  if (r.verdict !== "valid") return { ...out, sentence: say("reason." + r.reason), remedy: say("remedy." + r.verdict) };
+  if (r.kind !== "record") return { ...out, sentence: say("listing", r.code, (r.records || []).length) };
+  if (r.absent) return { ...out, sentence: say("absent", r.code) };
+  const names = r.record.names || r.record.content?.names || {};
+  const name = names[given.lang] || Object.values(names)[0] || "";
+  return { ...out, sentence: say("record", r.code, name || r.code, say("kind." + r.record.kind)), code: r.code, name: name || r.code };
+}
+
+async function checkCode(code) {
+  return judgement(await checkBundle(trust, await bundleOf(code), { now: Date.now(), code, kind: "record" }));
+}
+
+async function checkSigned(text) {
+  const payload = parsePayload(text);
+  const evidence = [];
+  let last;
+  for (let code = payload.code; code; code = parentOf(code)) {
+    const r = await checkBundle(trust, await bundleOf(code), { now: Date.now(), code, kind: "record" });
+    if (r.verdict === "undecided" && r.reason === "outside-zone") continue;
+    if (r.verdict !== "valid") return judgement(r);
+    if (r.record) evidence.push(r);
+    last ??= r;
+  }
+  const found = await checkCertificate(text, evidence, Date.now());
+  const verdict = found.verdict === "valid" ? "valid" : found.undecided ? "undecided" : "invalid";
+  const out = judgement(last);
+  return { ...out, verdict, sentence: say("certificate." + found.verdict, found.issued, found.expires, found.holder), remedy: verdict === "valid" ? "" : say("remedy." + verdict) };
+}
+
+// parentOf cuts a code's last node off.
+function parentOf(code) {
+  const at = Math.max(code.lastIndexOf("."), code.lastIndexOf("/"));
+  return at < 0 ? "" : code.slice(0, at);
+}
+
+function show(v) {
+  const tone = { valid: "good", invalid: "bad", undecided: "warn" }[v.verdict];
+  const panel = element("div", { class: "panel " + tone }, element("h2", {}, say("verdict." + v.verdict)), element("p", { class: "verdict-sentence" }, v.sentence));
+  if (v.code) panel.append(element("p", {}, element("a", { href: `/${given.lang}/code/${v.code}` }, v.name), " · ", element("code", {}, v.code)));
+  if (v.remedy) panel.append(element("p", {}, v.remedy));
+  if (v.asOf?.time && v.verdict === "valid") panel.append(element("p", { class: "small" }, say("asof", new Date(v.asOf.time).toLocaleString(given.lang === "zh" ? "zh-CN" : "en-GB"), v.asOf.height)));
+  panel.append(element("p", { class: "small", id: "checked-here" }, say("by.browser")));
+  const list = element("ul", { class: "check-list" }, ...v.checks.map((c) => {
+    const row = element("li", { class: { ok: "good", failed: "bad", undecided: "warn" }[c.outcome] || "warn" }, c.name);
+    if (c.detail) row.append(element("details", {}, element("summary", {}, say("detail")), element("p", { class: "small mono" }, c.detail)));
+    return row;
+  }));
+  byID("verdict").replaceChildren(panel, list);
+  byID("who-judge").textContent = say("who.judge.browser");
+}
+
+// check judges what the page was asked about.
+async function check() {
+  if (!given.code) return;
+  try {
+    show(given.certificate ? await checkSigned(given.text) : await checkCode(given.code));
+  } catch (error) { show({ verdict: "undecided", sentence: error.message, checks: [], remedy: say("remedy.undecided") }); }
+}
+
+byID("bundle-form").addEventListener("submit", async (e) => {
+  e.preventDefault();
+  delete e.target.dataset.sent;
+  const file = byID("bundle").files[0];
+  if (!file) return;
+  byID("who-answer").textContent = say("who.file", file.name);
+  show(judgement(await checkBundle(trust, new Uint8Array(await file.arrayBuffer()), { now: Date.now() })));
+  byID("verdict").scrollIntoView({ block: "start" });
+});
+
+// The camera: its picture is read here where the browser can, else by the server.
+const card = byID("camera-card"), video = byID("camera-video"), state = byID("camera-state");
+let stream, timer;
+
+if (navigator.mediaDevices?.getUserMedia) card.hidden = false;
+byID("camera-stop").addEventListener("click", stop);
+byID("camera-start").addEventListener("click", async () => {
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } } });
+  } catch (error) { state.textContent = say("camera.denied", error.message); return; }
+  byID("camera").hidden = false;
+  byID("camera-start").hidden = true;
+  byID("camera-stop").hidden = false;
+  state.textContent = say("camera.looking");
+  video.srcObject = stream;
+  await video.play();
+  look();
+});
+
+function stop() {
+  clearTimeout(timer);
+  stream?.getTracks().forEach((t) => t.stop());
+  stream = undefined;
+  byID("camera").hidden = true;
+  byID("camera-start").hidden = false;
+  byID("camera-stop").hidden = true;
+  state.textContent = "";
+}
+
+async function look() {
+  if (!stream) return;
+  let text = "";
+  try { text = await read(); } catch (error) { state.textContent = error.message; }
+  if (text) {
+    stop();
+    location.assign(`/${given.lang}/verify?text=${encodeURIComponent(text)}`);
+    return;
+  }
+  timer = setTimeout(look, 350);
+}
+
+async function read() {
+  if (!video.videoWidth) return "";
+  if ("BarcodeDetector" in window) {
+    const found = await new BarcodeDetector({ formats: ["qr_code"] }).detect(video);
+    return found[0]?.rawValue || "";
+  }
+  const width = Math.min(800, video.videoWidth), canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = Math.round(video.videoHeight * width / video.videoWidth);
+  canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
+  const frame = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.8));
+  const answer = await fetch(given.frames, { method: "POST", headers: { "Content-Type": "image/jpeg" }, body: frame });
+  if (!answer.ok) return "";
+  return (await answer.json()).text || "";
+}
+
+await loadTrust();
+await check();
