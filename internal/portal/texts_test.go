@@ -81,6 +81,9 @@ func TestKeys(t *testing.T) {
 			t.Fatal(err)
 		case strings.HasSuffix(name, "_test.go"):
 		case strings.HasSuffix(name, ".html"):
+			for _, m := range quotedInCode.FindAllStringSubmatch(string(b), -1) {
+				used[m[1]] = true
+			}
 			for _, m := range usedInTemplate.FindAllStringSubmatch(string(b), -1) {
 				if used[m[1]] = true; texts[m[1]] == "" && !strings.HasSuffix(m[1], ".") {
 					t.Errorf("%s uses %s, which has no text", name, m[1])

@@ -4,7 +4,6 @@ package portal
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -143,7 +142,7 @@ func (pg *page) judge(data *verifyData, bundle []byte, code cityid.Code) error {
 	r := verify.CheckEncoded(trust.Latest(), bundle, o)
 	v := &verdictView{Verdict: r.Verdict.String(), AsOf: r.AsOf.Time, Height: r.AsOf.Height}
 	for _, f := range r.Checks {
-		c := checkView{Class: map[verify.Verdict]string{verify.Valid: "good", verify.Invalid: "bad", verify.Undecided: "warn"}[f.Verdict], Detail: f.Message}
+		c := checkView{Class: map[verify.Verdict]string{verify.Valid: "good", verify.Invalid: "bad", verify.Undecided: "warn"}[f.Verdict], Detail: f.Detail}
 		c.Name = pg.T("verify.js.check." + strings.ReplaceAll(f.Name, " ", "-"))
 		v.Checks = append(v.Checks, c)
 	}
@@ -306,12 +305,12 @@ func (p *portal) trustFile(w http.ResponseWriter, r *http.Request, pg *page) err
 	if err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(trust, "", "  ")
+	b, err := verify.FormatTrustFile(trust)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Content-Disposition", `attachment; filename="trust.json"`)
-	web.WriteBytes(w, r, http.StatusOK, web.JSONType, append(b, '\n'))
+	web.WriteBytes(w, r, http.StatusOK, web.JSONType, b)
 	return nil
 }
 
