@@ -40,6 +40,7 @@ import (
 	"cityid"
 	"cityid/client"
 	"cityid/internal/chain"
+	"cityid/internal/index"
 	"cityid/internal/web"
 	"cityid/label"
 	"cityid/verify"
@@ -116,6 +117,7 @@ type demo struct {
 	objects int               // that were imported
 	closers []func() error    // of what the pages need
 	origins []string          // of the institutes' pages
+	search  *index.Index      // of the first node
 }
 
 // run carries the demo through. The address comes first, so that nothing is
@@ -214,6 +216,7 @@ func (d *demo) serve(ctx context.Context, l net.Listener, served chan<- error) e
 	if err != nil {
 		return err
 	}
+	s.search = d.search
 	h, err := s.handler(d.network.nodes[0], demoApex, sites)
 	if err != nil {
 		return err

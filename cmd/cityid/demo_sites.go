@@ -33,6 +33,7 @@ func (d *demo) openSites(ctx context.Context) ([]site, error) {
 		return nil, err
 	}
 	d.closers = append(d.closers, func() error { stop(); return nil })
+	d.search = x
 	test, err := d.testKeys()
 	if err != nil {
 		return nil, err

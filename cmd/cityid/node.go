@@ -210,6 +210,7 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 	var peers list
 	f.Var(&peers, "peer", "a node to stay connected to, as `id@host:port`; several times")
 	f.DurationVar(&cfg.Heartbeat, "heartbeat", chain.DefaultHeartbeat, "after how long an idle network makes an empty block")
+	f.BoolVar(&s.NoIndex, "no-index", false, "keep no search index and answer no searches; only with --no-pages")
 	level := f.String("log-level", "info", "debug, info, warn or error")
 	jsonLog := f.Bool("log-json", false, "write the log as JSON lines")
 	return func(ctx context.Context, args []string) error {
@@ -240,6 +241,9 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 		}
 		if s.Pages.Name, err = languageTexts(siteNames); err != nil {
 			return err
+		}
+		if s.NoIndex && !s.Pages.Off {
+			return usagef("--no-index: the pages need the index; it goes with --no-pages")
 		}
 		if err := f.openDesk(ctx, &s.Pages, *member, *evidenceKey, *deliverTo, &evidenceSecret); err != nil {
 			return err

@@ -97,21 +97,15 @@ type pagesConfig struct {
 }
 
 // open opens what the pages need, and returns what closes it again.
-func (c *pagesConfig) open(ctx context.Context, from source, log *slog.Logger) (_ []site, _ func(), err error) {
+func (c *pagesConfig) open(ctx context.Context, from source, x *index.Index, log *slog.Logger) (_ []site, _ func(), err error) {
 	if c.Off {
 		return nil, func() {}, nil
 	}
-	x, stop, err := openIndex(ctx, filepath.Join(c.Folder, "index.sqlite"), from, log)
-	if err != nil {
-		return nil, nil, err
-	}
 	o, err := office.Open(ctx, office.Options{Dir: filepath.Join(c.Folder, "office")})
 	if err != nil {
-		stop()
 		return nil, nil, fmt.Errorf("open the office: %w", err)
 	}
 	closeAll := func() {
-		stop()
 		if err := o.Close(); err != nil {
 			log.Error("the office did not close", "error", err)
 		}
@@ -157,7 +151,11 @@ func runPortal(ctx context.Context, p *portal.Portal, log *slog.Logger) (stop fu
 
 // openIndex opens the search index and keeps it up with the node until stop.
 func openIndex(ctx context.Context, path string, from index.Source, log *slog.Logger) (*index.Index, func(), error) {
-	x, err := index.Open(path, index.Options{Log: log})
+	st, err := from.Status(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	x, err := index.Open(path, index.Options{Chain: st.Chain, Log: log})
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the search index: %w", err)
 	}

@@ -26,7 +26,7 @@ func root() *command {
 		},
 		sub: []*command{
 			demoCommand(), nodeCommand(), keyCommand(), applicationCommand(), codeCommand(), txCommand(),
-			resolveCommand(), bundleCommand(), verifyCommand(), trustCommand(), labelCommand(), attestCommand(),
+			searchCommand(), resolveCommand(), bundleCommand(), verifyCommand(), trustCommand(), labelCommand(), attestCommand(),
 			watchCommand(), chainCommand(), benchCommand(), versionCommand(), completionCommand(),
 		},
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"cityid"
 	"cityid/internal/api"
 	"cityid/internal/chain"
+	"cityid/internal/index"
 	"cityid/internal/web"
 )
 
@@ -29,7 +31,10 @@ type serving struct {
 	Writes  int            // submissions a second from one address; 0: no limit
 	Streams int            // streams of events at a time; 0: the default of package api
 	Pages   pagesConfig
+	NoIndex bool // keep no search index; the pages must be off then
 	Log     *slog.Logger
+
+	search api.Searcher // nil: searches are not answered
 }
 
 // drain is how long running requests may take to finish when a server stops.
@@ -41,17 +46,26 @@ func (s *serving) api(from api.Source) http.Handler {
 	if s.Writes > 0 {
 		limit = web.NewLimiter(web.LimiterConfig{Every: time.Second / time.Duration(s.Writes), Burst: 2 * s.Writes, Clients: 100_000})
 	}
-	return api.Handler(api.Config{Source: from, Writes: limit, Streams: s.Streams})
+	return api.Handler(api.Config{Source: from, Search: s.search, Writes: limit, Streams: s.Streams})
 }
 
 // serve answers until ctx ends or the node halts. ready is called with the
 // address once the listener stands; it may be nil.
-func (s *serving) serve(ctx context.Context, n *chain.Node, ready func(net.Addr)) error {
+func (s *serving) serve(ctx context.Context, n *chain.Node, ready func(net.Addr)) (err error) {
 	st, err := awaitBlock(ctx, n)
 	if err != nil {
 		return err
 	}
-	sites, closeSites, err := s.Pages.open(ctx, n, s.Log)
+	var x *index.Index
+	if !s.NoIndex {
+		var stop func()
+		if x, stop, err = openIndex(ctx, filepath.Join(s.Pages.Folder, "index.sqlite"), n, s.Log); err != nil {
+			return err
+		}
+		defer stop()
+		s.search = x
+	}
+	sites, closeSites, err := s.Pages.open(ctx, n, x, s.Log)
 	if err != nil {
 		return err
 	}

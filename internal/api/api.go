@@ -9,6 +9,8 @@
 //	GET  /v1/children/{code}          RecordPage; ?deep=true &kind=department &after=CODE &limit=100 (to 1000)
 //	GET  /v1/history/{code}           HistoryAnswer: all revisions, latest first
 //	GET  /v1/crosswalk/{scheme}/{value}  CrosswalkAnswer
+//	GET  /v1/search                   SearchPage; ?q=TEXT &kind=city,county &status=active &below=CODE &limit=20 (to 100)
+//	                                  &box=SOUTH,WEST,NORTH,EAST &near=LAT,LON &min_height=17 &after=CURSOR
 //	GET  /v1/attestations/{digest}    Attestation; ?source=CODE is required
 //	GET  /v1/proposals                ProposalPage; ?state=pending &code=CODE &before=17 &limit=50 (to 200)
 //	GET  /v1/proposals/{number}       ProposalAnswer
@@ -94,6 +96,13 @@
 //
 // /v1/changes?wait=true answers as soon as there is a block after the height, or
 // after 25 seconds with the same height: for programs that keep a copy.
+//
+// # Search
+//
+// A node that keeps an index answers /v1/search from it; others answer 404 with the
+// code unsupported. Each page names the block the index has seen. ?min_height= waits
+// for one, such as that of a receipt, 10 seconds at most and then with 503. A page
+// may hold fewer hits than asked for and still name a next one.
 //
 // # Everything else
 //
@@ -197,6 +206,7 @@ type Source interface {
 // Config configures [Handler].
 type Config struct {
 	Source Source
+	Search Searcher      // answers searches; nil: there is no index
 	Writes *web.Limiter  // limits POST for each client address; nil: no limit
 	Wait   time.Duration // longest a post waits for its block; 0: 30 s
 
@@ -210,7 +220,7 @@ type Config struct {
 func Handler(c Config) http.Handler {
 	source := newListings(c.Source)
 	h := &handler{
-		source: source, wait: cmp.Or(c.Wait, 30*time.Second), poll: cmp.Or(c.Poll, pollTime),
+		source: source, searcher: c.Search, wait: cmp.Or(c.Wait, 30*time.Second), poll: cmp.Or(c.Poll, pollTime),
 		beat: cmp.Or(c.Beat, defaultBeat), write: cmp.Or(c.Write, defaultWrite),
 		events: newEvents(source), slots: web.NewSlots(cmp.Or(c.Streams, defaultStreams)),
 	}
@@ -226,9 +236,10 @@ func Handler(c Config) http.Handler {
 }
 
 type handler struct {
-	source Source
-	events *events
-	slots  *web.Slots
+	source   Source
+	searcher Searcher
+	events   *events
+	slots    *web.Slots
 
 	wait, poll, beat, write time.Duration
 }
@@ -246,6 +257,7 @@ func (h *handler) routes(writes *web.Limiter) []route {
 		{"/v1/children/{code...}", get(jsonEndpoint(h.children))},
 		{"/v1/history/{code...}", get(jsonEndpoint(h.history))},
 		{"/v1/crosswalk/{scheme}/{value}", get(jsonEndpoint(h.crosswalk))},
+		{"/v1/search", get(jsonEndpoint(h.search))},
 		{"/v1/attestations/{digest}", get(jsonEndpoint(h.attestation))},
 		{"/v1/proposals", get(jsonEndpoint(h.proposals))},
 		{"/v1/proposals/{number}", get(jsonEndpoint(h.proposal))},
