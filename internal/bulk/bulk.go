@@ -114,6 +114,18 @@ type Problem struct {
 	Cell   string `json:"cell,omitempty"`   // address such as C12, of a workbook's cell
 	Value  string `json:"value,omitempty"`  // what the cell holds; when that is long, its beginning
 	Reason string `json:"reason"`           // what is wrong and what to do; lower case, no full stop
+
+	// Suggest, if any, is the value that was probably meant.
+	Suggest string `json:"suggest,omitempty"`
+
+	// Format and Args are what Reason was made of, for other languages.
+	Format string `json:"-"`
+	Args   []any  `json:"-"`
+}
+
+// problemf makes a problem of a format and its arguments.
+func problemf(line int, format string, args ...any) Problem {
+	return Problem{Line: line, Reason: fmt.Sprintf(format, args...), Format: format, Args: args}
 }
 
 // String returns the problem in one line.

@@ -133,8 +133,8 @@ func parseHeader(text, language string) (f field, arg string, err error) {
 func columnsOf(t *Table, o *Options) ([]column, Problems) {
 	var cols []column
 	var problems Problems
-	report := func(i int, reason string) {
-		p := Problem{Line: t.Line, Reason: reason}
+	report := func(i int, format string, args ...any) {
+		p := problemf(t.Line, format, args...)
 		if i >= 0 {
 			p.Column, p.Value = t.Header[i], shorten(t.Header[i], maxShown)
 		}
@@ -151,48 +151,49 @@ func columnsOf(t *Table, o *Options) ([]column, Problems) {
 			cols = append(cols, column{i, text, fieldIgnored, ""})
 			continue
 		case err != nil:
-			report(i, err.Error())
+			report(i, "%v", err)
 			continue
 		}
 		if f == fieldAlias && o.Settings != nil && schemeOf(o.Settings, arg) == nil {
-			report(i, fmt.Sprintf("the registry has no crosswalk scheme %s; it has %s", arg, schemeNames(o.Settings)))
+			report(i, "the registry has no crosswalk scheme %s; it has %s", arg, schemeNames(o.Settings))
 			continue
 		}
 		if at := slices.IndexFunc(cols, func(c column) bool { return c.field == f && c.arg == arg }); at >= 0 {
-			report(i, fmt.Sprintf("it holds the same as column %s: keep one", cols[at].header))
+			report(i, "it holds the same as column %s: keep one", cols[at].header)
 			continue
 		}
 		cols = append(cols, column{i, text, f, arg})
 	}
 	if len(problems) == 0 {
-		if reason := checkTogether(cols, o.Parent); reason != "" {
-			report(-1, reason)
+		if format, args := checkTogether(cols, o.Parent); format != "" {
+			report(-1, format, args...)
 		}
 	}
 	return cols, problems
 }
 
-// checkTogether says what is wrong with the columns as a set, or "".
-func checkTogether(cols []column, parent cityid.Code) string {
+// checkTogether says what is wrong with the columns as a set, as a format and
+// its arguments, or "".
+func checkTogether(cols []column, parent cityid.Code) (format string, args []any) {
 	has := func(f field) bool {
 		return slices.ContainsFunc(cols, func(c column) bool { return c.field == f })
 	}
 	code, class, serial := has(fieldCode), has(fieldClass), has(fieldSerial)
 	switch {
 	case code && (class || serial):
-		return "there is a code column as well as class or serial: keep either"
+		return "there is a code column as well as class or serial: keep either", nil
 	case !code && !class && !serial:
-		return "there is no code column, nor class and serial: the known columns are " + knownColumns
+		return "there is no code column, nor class and serial: the known columns are %s", []any{knownColumns}
 	case class && parent.Class() != "":
-		return fmt.Sprintf("the parent %s is a class or below one already: leave the class column out", parent)
+		return "the parent %s is a class or below one already: leave the class column out", []any{parent}
 	case serial && !class && (parent.Class() == "" || parent.Item() != ""):
-		return fmt.Sprintf("serial without class needs a class as parent, and %s is none: add a class column", parent)
+		return "serial without class needs a class as parent, and %s is none: add a class column", []any{parent}
 	case class && !serial:
-		return "there is a class column but no serial: add it, and leave its cells blank in rows for classes themselves"
+		return "there is a class column but no serial: add it, and leave its cells blank in rows for classes themselves", nil
 	case has(fieldLat) != has(fieldLon):
-		return "lat and lon go together: add the missing one"
+		return "lat and lon go together: add the missing one", nil
 	}
-	return ""
+	return "", nil
 }
 
 func schemeOf(s *cityid.Settings, name string) *cityid.Scheme {

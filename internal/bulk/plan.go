@@ -100,16 +100,18 @@ func (p *parser) checkParents() error {
 			}
 			known[parent] = exists
 		}
-		reason := ""
+		format := ""
 		switch derived := parent.Class() != "" && parent.Item() == ""; {
 		case exists:
 		case !derived:
-			reason = fmt.Sprintf("its parent %s is not allocated: allocate it first, or add a row for it", parent)
+			format = "its parent %s is not allocated: allocate it first, or add a row for it"
 		case classRule != nil && len(classRule.Languages)+len(classRule.Schemes) > 0:
-			reason = fmt.Sprintf("its class %s is not allocated and needs a name: add a row for it with kind class", parent)
+			format = "its class %s is not allocated and needs a name: add a row for it with kind class"
 		}
-		if reason != "" {
-			p.problems = append(p.problems, Problem{Line: item.Line, Value: item.Allocation.Code.String(), Reason: reason})
+		if format != "" {
+			problem := problemf(item.Line, format, parent)
+			problem.Value = item.Allocation.Code.String()
+			p.problems = append(p.problems, problem)
 		}
 	}
 	return nil
@@ -199,8 +201,9 @@ func (p *parser) sharedAliases() Problems {
 		for _, a := range item.Allocation.Aliases {
 			k := key{a.Scheme, a.Value}
 			if line, seen := first[k]; seen {
-				warnings = append(warnings, Problem{Line: item.Line, Column: "alias:" + a.Scheme, Value: a.Value,
-					Reason: fmt.Sprintf("line %d has the same value: both codes will answer to it", line)})
+				warning := problemf(item.Line, "line %d has the same value: both codes will answer to it", line)
+				warning.Column, warning.Value = "alias:"+a.Scheme, a.Value
+				warnings = append(warnings, warning)
 				continue
 			}
 			first[k] = item.Line

@@ -54,7 +54,7 @@ type parser struct {
 // report adds a problem with the cell of column c in row i; with the whole row
 // if c is nil.
 func (p *parser) report(i int, c *column, format string, args ...any) {
-	problem := Problem{Line: p.t.Rows[i].Line, Reason: fmt.Sprintf(format, args...)}
+	problem := problemf(p.t.Rows[i].Line, format, args...)
 	if c != nil {
 		problem.Column, problem.Value = c.header, shorten(strings.TrimSpace(p.raw(i, c)), maxShown)
 		if p.t.Format == FormatXLSX {
@@ -63,6 +63,10 @@ func (p *parser) report(i int, c *column, format string, args ...any) {
 	}
 	p.problems = append(p.problems, problem)
 }
+
+// suggest adds to the problem that was reported last the value that was probably
+// meant.
+func (p *parser) suggest(value string) { p.problems[len(p.problems)-1].Suggest = value }
 
 // raw returns the cell of column c in row i as the table has it.
 func (p *parser) raw(i int, c *column) string {
@@ -115,6 +119,7 @@ func (p *parser) damaged(i int, c *column) bool {
 	if want := p.lost[[2]int{i, c.index}]; want > 0 {
 		p.report(i, c, "shorter than others, which have %d digits: leading zeros look lost; enter it as %s in a column formatted as text, give the width %d to have all padded, or have digits taken as they are",
 			want, strings.Repeat("0", want-len(text))+text, want)
+		p.suggest(strings.Repeat("0", want-len(text)) + text)
 		return true
 	}
 	return false
@@ -439,6 +444,7 @@ func (p *parser) aliases(i int, a *cityid.Allocation, bad map[*column]bool) {
 			if patterns := schemeOf(p.o.Settings, c.arg).Patterns; !matchAny(patterns, text) {
 				if n := zerosFor(patterns, text); n > 0 {
 					p.report(i, c, "leading zeros look lost: scheme %s has %d digits here; format the column as text and enter it as %s", c.arg, n, strings.Repeat("0", n-len(text))+text)
+					p.suggest(strings.Repeat("0", n-len(text)) + text)
 				} else {
 					p.report(i, c, "scheme %s wants %s (# a digit, @ a letter, ? either)", c.arg, strings.Join(patterns, " or "))
 				}

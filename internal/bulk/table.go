@@ -4,6 +4,7 @@ package bulk
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/csv"
 	"errors"
@@ -38,6 +39,7 @@ type Table struct {
 	Encoding  string   // of a CSV file: one of the constants
 	Separator rune     // of a CSV file
 	Sheet     string   // of a workbook: the sheet that was read
+	Sheets    []string // of a workbook: those that can be seen
 	Line      int      // of the header
 	Header    []string // at most [MaxColumns]
 	Rows      []Row    // at most [MaxRows], none blank
@@ -45,6 +47,8 @@ type Table struct {
 	// shown holds, by index of row and column, what a workbook's cell displays
 	// where that is not what it stores.
 	shown map[[2]int]string
+
+	maxRows int // while it is read
 }
 
 // Row is one row below the header. It may have fewer cells than the header.
@@ -57,12 +61,16 @@ type Row struct {
 type ReadOptions struct {
 	Sheet    string // of a workbook; "": the first that is visible
 	Encoding string // [UTF8] or [GB18030] if detection is to be overruled; "": detect
+
+	MaxRows     int // 0: [MaxRows]
+	MaxUnzipped int // octets of a workbook's parts together; 0: 512 MiB
 }
 
 // ReadTable reads a CSV file or an XLSX workbook, told apart by their content;
 // name is for messages only. It refuses files over [MaxFile]. An error that
 // concerns a place in the file is a [Problems].
 func ReadTable(r io.Reader, name string, o ReadOptions) (*Table, error) {
+	o.MaxRows, o.MaxUnzipped = cmp.Or(o.MaxRows, MaxRows), cmp.Or(o.MaxUnzipped, maxUnzipped)
 	data, err := io.ReadAll(io.LimitReader(r, MaxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
@@ -73,13 +81,13 @@ func ReadTable(r io.Reader, name string, o ReadOptions) (*Table, error) {
 	var t *Table
 	switch {
 	case bytes.HasPrefix(data, []byte("PK\x03\x04")):
-		t, err = readXLSX(data, o.Sheet)
+		t, err = readXLSX(data, o)
 	case bytes.HasPrefix(data, []byte("\xd0\xcf\x11\xe0")):
 		err = errors.New("an old .xls workbook, or one with a password: save it as .xlsx without password, or as CSV UTF-8")
 	case o.Sheet != "":
 		err = errors.New("a sheet was named, but this is not a workbook")
 	default:
-		t, err = readCSV(data, o.Encoding)
+		t, err = readCSV(data, o)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -91,15 +99,15 @@ func ReadTable(r io.Reader, name string, o ReadOptions) (*Table, error) {
 	return t, nil
 }
 
-func readCSV(data []byte, encoding string) (*Table, error) {
-	text, encoding, err := decodeText(data, encoding)
+func readCSV(data []byte, o ReadOptions) (*Table, error) {
+	text, encoding, err := decodeText(data, o.Encoding)
 	if err != nil {
 		return nil, err
 	}
 	if strings.IndexByte(text, '\n') < 0 {
 		text = strings.ReplaceAll(text, "\r", "\n")
 	}
-	t := &Table{Format: FormatCSV, Encoding: encoding}
+	t := &Table{Format: FormatCSV, Encoding: encoding, maxRows: o.MaxRows}
 	skipped := 0
 	t.Separator, text, skipped = separator(text)
 	r := csv.NewReader(strings.NewReader(text))
@@ -145,8 +153,8 @@ func (t *Table) add(line int, cells []string) error {
 	case t.Header == nil:
 		t.Line, t.Header = line, cells[:n]
 		return nil
-	case len(t.Rows) == MaxRows:
-		return Problems{{Line: line, Reason: fmt.Sprintf("more than %d rows: split the file", MaxRows)}}
+	case len(t.Rows) == t.maxRows:
+		return Problems{{Line: line, Reason: fmt.Sprintf("more than %d rows: split the file", t.maxRows)}}
 	}
 	t.Rows = append(t.Rows, Row{Line: line, Cells: cells[:n]})
 	return nil

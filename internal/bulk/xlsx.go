@@ -3,6 +3,7 @@
 package bulk
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/xml"
 	"errors"
@@ -15,15 +16,19 @@ import (
 
 // readXLSX reads a sheet twice, side by side: once for what its cells store and
 // once for what they show. A workbook without numbers is read once.
-func readXLSX(data []byte, sheet string) (t *Table, err error) {
+func readXLSX(data []byte, o ReadOptions) (t *Table, err error) {
+	if err := checkZip(data, int64(o.MaxUnzipped)); err != nil {
+		return nil, err
+	}
 	f, err := excelize.OpenReader(bytes.NewReader(data), excelize.Options{
-		UnzipSizeLimit: maxUnzipped, UnzipXMLSizeLimit: maxUnzipped, // equal, so that nothing goes to temporary files
+		UnzipSizeLimit: int64(o.MaxUnzipped), UnzipXMLSizeLimit: int64(o.MaxUnzipped), // equal, so that nothing goes to temporary files
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the workbook: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if sheet, err = chooseSheet(f, sheet); err != nil {
+	sheet, sheets, err := chooseSheet(f, o.Sheet)
+	if err != nil {
 		return nil, err
 	}
 	numbers, err := checkXML(f)
@@ -38,7 +43,7 @@ func readXLSX(data []byte, sheet string) (t *Table, err error) {
 	if err != nil {
 		return nil, err
 	}
-	t = &Table{Format: FormatXLSX, Sheet: sheet, shown: map[[2]int]string{}}
+	t = &Table{Format: FormatXLSX, Sheet: sheet, Sheets: sheets, maxRows: o.MaxRows, shown: map[[2]int]string{}}
 	for line := 1; stored.Next(); line++ {
 		raw, err := stored.Columns(excelize.Options{RawCellValue: true})
 		if err != nil {
@@ -63,18 +68,56 @@ func readXLSX(data []byte, sheet string) (t *Table, err error) {
 	return t, errors.Join(stored.Close(), shown.Close())
 }
 
-func chooseSheet(f *excelize.File, want string) (string, error) {
-	list := f.GetSheetList()
-	for _, s := range list {
-		visible, err := f.GetSheetVisible(s)
+// maxParts is how many files a workbook may hold.
+const maxParts = 2000
+
+// checkZip unpacks a workbook once into nothing, so that what comes after can
+// rely on its sizes: excelize believes those that the archive states, and takes
+// a part that ends early for whole.
+func checkZip(data []byte, limit int64) error {
+	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return fmt.Errorf("open the workbook: %w", err)
+	}
+	if len(z.File) > maxParts {
+		return fmt.Errorf("the workbook has %d parts: at most %d; save the sheet alone, or as CSV UTF-8", len(z.File), maxParts)
+	}
+	left := limit
+	for _, part := range z.File {
+		r, err := part.Open()
 		if err != nil {
-			return "", err
+			return fmt.Errorf("the workbook is damaged: %.80q: %w", part.Name, err)
 		}
-		if s == want || want == "" && visible {
-			return s, nil
+		n, err := io.Copy(io.Discard, io.LimitReader(r, left+1))
+		if left -= n; left < 0 {
+			return fmt.Errorf("the workbook takes more than %d MiB unpacked: save the sheet alone, or as CSV UTF-8", limit>>20)
+		}
+		if err = errors.Join(err, r.Close()); err != nil {
+			return fmt.Errorf("the workbook is damaged: %.80q: %w", part.Name, err)
 		}
 	}
-	return "", fmt.Errorf("the workbook has no sheet %q; it has %s", want, strings.Join(list, ", "))
+	return nil
+}
+
+// chooseSheet returns the sheet to read, and those one can see.
+func chooseSheet(f *excelize.File, want string) (sheet string, visible []string, err error) {
+	list := f.GetSheetList()
+	for _, s := range list {
+		shows, err := f.GetSheetVisible(s)
+		if err != nil {
+			return "", nil, err
+		}
+		if shows {
+			visible = append(visible, s)
+		}
+		if sheet == "" && (s == want || want == "" && shows) {
+			sheet = s
+		}
+	}
+	if sheet != "" {
+		return sheet, visible, nil
+	}
+	return "", nil, fmt.Errorf("the workbook has no sheet %q; it has %s", want, strings.Join(list, ", "))
 }
 
 // checkXML refuses a workbook with a sheet that is not well-formed: reading it
