@@ -10,6 +10,7 @@
 //
 //	office.db    SQLite: write-ahead log, synced at each commit, foreign keys
 //	office.key   32 random bytes, mode 0600: encrypts what the office itself must be able to read
+//	imports/ID/  what an import under way remembers, see import.go
 //	files/       content-addressed files: files/ab/cd… holds the bytes whose SHA-256 is abcd…
 //	lock         locked while the folder is open
 //
@@ -41,7 +42,8 @@
 //   - drafts and their attachments, under a key derived from the resume code
 //     (see draft.go), and a session's bag, under one derived from its token:
 //     the office can not read them by itself;
-//   - contents of sealed records and contacts of applicants, under office.key;
+//   - contents of sealed records, contacts of applicants and tables to be
+//     imported, under office.key;
 //   - evidence, for the seats that review it, with age ([SealEvidence]): the
 //     office can not read it either.
 //
@@ -116,6 +118,7 @@ type Options struct {
 	SessionLife time.Duration // and this long after it began; 12 hours
 	DraftLife   time.Duration // a draft ends this long after it was last saved; 30 days
 	SigningLife time.Duration // an open signing request ends this long after it was made; 7 days
+	ImportLife  time.Duration // an import ends this long after it was last saved; 30 days
 }
 
 // Office is an open folder. All its methods are safe for concurrent use.
@@ -143,6 +146,7 @@ func Open(ctx context.Context, opts Options) (_ *Office, err error) {
 	for d, standard := range map[*time.Duration]time.Duration{
 		&opts.SessionIdle: 2 * time.Hour, &opts.SessionLife: 12 * time.Hour,
 		&opts.DraftLife: 30 * 24 * time.Hour, &opts.SigningLife: 7 * 24 * time.Hour,
+		&opts.ImportLife: 30 * 24 * time.Hour,
 	} {
 		if *d <= 0 {
 			*d = standard
@@ -355,6 +359,7 @@ func (o *Office) sweeps() []string {
 		signingSweep,
 		deliverySweep,
 		`DELETE FROM draft WHERE expires <= ?1`,
+		importSweep,
 	}
 }
 
@@ -383,6 +388,9 @@ func (o *Office) Sweep(ctx context.Context) (Swept, error) {
 		}
 		return nil
 	})
+	if err == nil {
+		err = o.sweepImports(ctx)
+	}
 	if err == nil {
 		s.Files, err = o.sweepFiles(ctx)
 	}
