@@ -118,6 +118,7 @@ type portal struct {
 	templates  map[string]*template.Template
 	assets     *assets
 	basemap    *baseMap
+	imports    *importDesk
 	crossForms *http.CrossOriginProtection
 	docket     *docket
 	tally      *tally
@@ -143,6 +144,7 @@ func New(c Config) (*Portal, error) {
 	}
 	p := &portal{Config: c, secure: origin.Scheme == "https", crossForms: http.NewCrossOriginProtection(), decoding: make(chan struct{}, 2)}
 	p.docket, p.tally, p.receiving = &docket{source: c.Source, office: c.Office}, &tally{source: c.Source}, make(chan struct{}, 4)
+	p.imports = newImportDesk()
 	if p.texts, err = loadCatalogues(); err != nil {
 		return nil, fmt.Errorf("portal: %w", err)
 	}
@@ -193,7 +195,7 @@ func (p *portal) handler() http.Handler {
 func (p *portal) screens() map[string]endpoint {
 	out := p.readScreens()
 	for _, more := range []map[string]endpoint{
-		p.chainScreens(), p.verifyScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(),
+		p.chainScreens(), p.verifyScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(), p.importScreens(),
 	} {
 		maps.Copy(out, more)
 	}
