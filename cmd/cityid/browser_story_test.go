@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// story is the main job in one language: what people do, and the words by which
+// they find their way.
+type story struct {
+	lang string
+	city struct{ zh, en, gb2260, code string }
+	say  map[string]string
+}
+
+// TestStory is the main job, in a browser, in both languages: a city applies,
+// two institutes approve with passkeys, the city imports a thousand lamp posts
+// from a spreadsheet and prints a sheet, and a stranger scans a label off the
+// sheet and sees that it is valid.
+func TestStory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser and a demo take a while")
+	}
+	chromium(t)
+	d := startDemo(t)
+	for _, s := range stories {
+		t.Run(s.lang, func(t *testing.T) { s.run(t, d) })
+	}
+}
+
+var stories = []story{
+	{lang: "zh", city: struct{ zh, en, gb2260, code string }{"雄安新区", "Xiong'an", "133100", "MA.156.1331"},
+		say: map[string]string{"open": "0 方同意，需 2 方", "one": "1 方同意，需 2 方", "granted": "MA.156.1331 已分配"}},
+	{lang: "en", city: struct{ zh, en, gb2260, code string }{"济源示范区", "Jiyuan", "419000", "MA.156.4190"},
+		say: map[string]string{"open": "0 of 2 have approved", "one": "1 of 2 have approved", "granted": "MA.156.4190 is allocated"}},
+}
+
+func (s *story) run(t *testing.T, d *runningDemo) {
+	b := startBrowser(t)
+	mayor := b.tab("officer of " + s.city.en)
+	number := s.apply(t, d, mayor)
+
+	// The applicant's page follows what the institutes decide.
+	first, second := b.tab("institute A"), b.tab("institute B")
+	first.signInWith(d.at("localhost"), s.lang, "institute-a-1")
+	s.approve(d, first, "localhost", number)
+	mayor.has(s.say["one"])
+	second.signInWith(d.at("b.localhost"), s.lang, "institute-b-1")
+	s.approve(d, second, "b.localhost", number)
+	mayor.has(s.say["granted"])
+}
+
+// apply has the city apply with a passkey, and returns the proposal's number.
+func (s *story) apply(t *testing.T, d *runningDemo, mayor *tab) string {
+	at := func(path string) string { return d.url + "/" + s.lang + path }
+	mayor.open(at("/apply"))
+	mayor.submit(`form[action$="/apply/start"]`)
+	mayor.wait(`location.pathname.endsWith("/apply/draft/resume")`)
+	mayor.click("main form button")
+	mayor.wait(`location.pathname.endsWith("/apply/draft")`)
+
+	mayor.open(at("/apply/draft/identity"))
+	mayor.click(`input[name="kind"][value="city"]`)
+	mayor.fill("#name-zh", s.city.zh)
+	mayor.fill("#name-en", s.city.en)
+	mayor.fill("#alias-gb2260", s.city.gb2260)
+	mayor.fill("#lat", "38.9904")
+	mayor.fill("#lon", "115.9044")
+	mayor.fill("#contact-name", "王敏")
+	mayor.fill("#contact-phone", "0311 8600 0000")
+	mayor.submit("main form")
+	mayor.wait(`!location.pathname.endsWith("/identity")`)
+
+	mayor.open(at("/apply/draft/code"))
+	mayor.has(s.city.code)
+	mayor.submit("main form")
+	mayor.wait(`!location.pathname.endsWith("/code")`)
+
+	mayor.open(at("/apply/draft/officers/new"))
+	mayor.fill("#name", "王敏")
+	mayor.fill("#staff", "A-17")
+	mayor.click(`button[data-into="key"]`)
+	mayor.wait(`document.getElementById("key").value.startsWith("webauthn-p256:")`)
+	mayor.submit("main form")
+	mayor.has("A-17")
+
+	letter := filepath.Join(t.TempDir(), "letter.pdf")
+	if err := os.WriteFile(letter, pdf(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mayor.open(at("/apply/draft/evidence"))
+	mayor.upload("#file", letter)
+	mayor.submit(`form[action$="/evidence"]`)
+	mayor.has("letter.pdf")
+
+	mayor.open(at("/apply/draft/proofs"))
+	mayor.click(`button[data-sign="passkey"]`)
+	mayor.wait(`document.querySelector(".proofs .tag.good")`)
+
+	mayor.open(at("/apply/draft/check"))
+	mayor.click("#sure")
+	mayor.submit("main form")
+	mayor.wait(`location.pathname.includes("/apply/receipt/") || location.pathname.includes("/apply/status/")`)
+	reference := eval[string](mayor, `location.pathname.split("/").pop()`)
+	mayor.open(at("/apply/status/" + reference))
+	mayor.has(s.say["open"])
+	return eval[string](mayor, `fetch("/v1/proposals?limit=1").then((r) => r.json()).then((p) => String(p.proposals[0].proposal.number))`)
+}
+
+// approve has one institute approve a proposal at its own portal.
+func (s *story) approve(d *runningDemo, who *tab, host, number string) {
+	who.open(d.at(host) + "/" + s.lang + "/review/" + number)
+	who.has(s.city.code)
+	who.click(`input[name="act"][value="approve"]`)
+	who.submit(`form[action$="/review/` + number + `"]`)
+	who.click("#sign-now")
+	who.wait(`location.search.includes("done=")`)
+}
+
+// pdf is a small document.
+func pdf() []byte {
+	var b bytes.Buffer
+	b.WriteString("%PDF-1.4\n")
+	var at []int
+	object := func(text string) {
+		at = append(at, b.Len())
+		fmt.Fprintf(&b, "%d 0 obj\n%s\nendobj\n", len(at), text)
+	}
+	object("<< /Type /Catalog /Pages 2 0 R >>")
+	object("<< /Type /Pages /Kids [3 0 R] /Count 1 >>")
+	object("<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 200] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>")
+	text := "BT /F1 18 Tf 40 120 Td (Letter of authority) Tj ET"
+	object(fmt.Sprintf("<< /Length %d >>\nstream\n%s\nendstream", len(text), text))
+	object("<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>")
+	start := b.Len()
+	fmt.Fprintf(&b, "xref\n0 %d\n0000000000 65535 f \n", len(at)+1)
+	for _, n := range at {
+		fmt.Fprintf(&b, "%010d 00000 n \n", n)
+	}
+	fmt.Fprintf(&b, "trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n", len(at)+1, start)
+	return b.Bytes()
+}
