@@ -27,6 +27,12 @@ func applicationCommand() *command {
 				setup:    applicationCreate,
 			},
 			{
+				name: "prove", args: "FILE", short: "add the proof that you hold a key of the policy applied for",
+				long:     "The file may come from a portal, where the application is written. It is changed in place, unless -o\nnames another. A change of the code or the policy voids all proofs.",
+				examples: []string{"cityid application prove cityid-MA.156.1331.json --key officer"},
+				setup:    applicationProve,
+			},
+			{
 				name: "submit", args: "FILE", short: "bring an application onto the chain with an intake key",
 				examples: []string{"cityid application submit sjz.json --key intake"},
 				setup:    applicationSubmit,
@@ -172,30 +178,100 @@ func readPolicy(ctx context.Context, path string) (*cityid.Policy, error) {
 	return &p, nil
 }
 
-// prove adds a proof of possession for every signing key of the policy.
-func (a *applicationFile) prove(signers []cityid.Signer) error {
-	var want []cityid.PublicKey
+// keys are the signing keys of the policy, in the order in which their proofs
+// stand.
+func (a *applicationFile) keys() []cityid.PublicKey {
+	var out []cityid.PublicKey
 	for _, m := range a.Apply.Allocation.Policy.Members {
 		for _, k := range m.Keys {
 			if k.Public.Signs() {
-				want = append(want, k.Public)
+				out = append(out, k.Public)
 			}
 		}
 	}
-	slices.Sort(want)
-	for _, k := range want {
+	slices.Sort(out)
+	return out
+}
+
+// prove adds a proof of possession for every signing key of the policy.
+func (a *applicationFile) prove(signers []cityid.Signer) error {
+	for _, k := range a.keys() {
 		i := slices.IndexFunc(signers, func(s cityid.Signer) bool { return s.Key == k })
 		if i < 0 {
 			return exitError{exitNotPermitted, fmt.Errorf("key %s stands in the policy but is not here to prove that it is held: name its file with --officer", describe.Fingerprint(k))}
 		}
-		d := cityid.PossessionDigest(a.Chain, a.Apply.Allocation.Code, a.Apply.Allocation.Policy, k)
-		sig, err := signers[i].Sign(d[:])
+		if err := a.proveBy(signers[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// proveBy adds a signer's proof, in the place of an earlier one. Proofs by keys
+// that no longer stand in the policy are dropped.
+func (a *applicationFile) proveBy(s cityid.Signer) error {
+	d := cityid.PossessionDigest(a.Chain, a.Apply.Allocation.Code, a.Apply.Allocation.Policy, s.Key)
+	sig, err := s.Sign(d[:])
+	if err != nil {
+		return err
+	}
+	want := a.keys()
+	list := slices.DeleteFunc(a.Apply.Possessions, func(p cityid.Possession) bool { return p.Key == s.Key || !slices.Contains(want, p.Key) })
+	list = append(list, cityid.Possession{Key: s.Key, Signature: sig})
+	slices.SortFunc(list, func(x, y cityid.Possession) int { return strings.Compare(string(x.Key), string(y.Key)) })
+	a.Apply.Possessions = list
+	return nil
+}
+
+func applicationProve(f *flags) func(context.Context, []string) error {
+	var s secrets
+	s.flags(f)
+	var names list
+	f.Var(&names, "key", "prove that this key (`name` or file) is held; several times for several keys")
+	return func(ctx context.Context, args []string) error {
+		if len(args) != 1 || len(names) == 0 {
+			return usagef("want one application file and --key NAME")
+		}
+		a, err := readApplication(ctx, args[0])
 		if err != nil {
 			return err
 		}
-		a.Apply.Possessions = append(a.Apply.Possessions, cityid.Possession{Key: k, Signature: sig})
+		policy := a.Apply.Allocation.Policy
+		if policy == nil || !cityid.ValidChainID(a.Chain) {
+			return fmt.Errorf("%s is not an application: it names no policy or no chain", args[0])
+		}
+		if err := policy.Check(); err != nil {
+			return fmt.Errorf("%s: %w", args[0], err)
+		}
+		f.talk("chain %s", a.Chain)
+		for _, line := range describe.Allocation(f.lang, &a.Apply.Allocation) {
+			f.talk("%s", line)
+		}
+		signers, err := f.signers(ctx, names, &s)
+		if err != nil {
+			return err
+		}
+		for i, k := range signers {
+			if !slices.Contains(a.keys(), k.Key) {
+				return exitError{exitNotPermitted, fmt.Errorf("key %s does not stand in the policy of this application", names[i])}
+			}
+			if err := a.proveBy(k); err != nil {
+				return err
+			}
+		}
+		b, err := json.MarshalIndent(a, "", "  ")
+		if err != nil {
+			return err
+		}
+		if f.out == "" {
+			f.out = args[0]
+		}
+		if err := f.write(append(b, '\n')); err != nil {
+			return err
+		}
+		f.talk("%s holds %d of %d proofs", f.out, len(a.Apply.Possessions), len(a.keys()))
+		return nil
 	}
-	return nil
 }
 
 func (a *applicationFile) addEvidence(ctx context.Context, paths list) error {

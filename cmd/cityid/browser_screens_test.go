@@ -128,7 +128,7 @@ func TestScreens(t *testing.T) {
 }
 
 // checkAccessibility runs axe-core over the page.
-func checkAccessibility(t *testing.T, who *tab, name, axe string) {
+func checkAccessibility(t testing.TB, who *tab, name, axe string) {
 	t.Helper()
 	do(who, "load axe-core", chromedp.Evaluate[chromedp.Void](axe+";0"))
 	report := eval[string](who, `axe.run(document, { resultTypes: ["violations"] }).then((r) => JSON.stringify(r.violations.map((v) => ({ id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.slice(0, 3).map((n) => n.html.slice(0, 200)) }))))`)
@@ -147,7 +147,7 @@ func checkAccessibility(t *testing.T, who *tab, name, axe string) {
 }
 
 // draw writes a picture of the whole page.
-func draw(t *testing.T, who *tab, name string) {
+func draw(t testing.TB, who *tab, name string) {
 	t.Helper()
 	if err := os.MkdirAll(*screens, 0o755); err != nil {
 		t.Fatal(err)

@@ -315,7 +315,7 @@ func (t *tab) click(selector string) {
 // follow clicks the link or button with a text.
 func (t *tab) follow(text string) {
 	t.Helper()
-	find := `[...document.querySelectorAll("a, button, summary")].find((e) => e.checkVisibility() && !e.disabled && e.innerText.trim().startsWith(` + quote(text) + `))`
+	find := `[...document.querySelectorAll("a, button, summary")].find((e) => e.checkVisibility() && !e.disabled && (e.innerText ?? "").trim().startsWith(` + quote(text) + `))`
 	t.wait(`document.readyState == "complete" && ` + find)
 	do(t, "follow "+text, chromedp.Evaluate[chromedp.Void](find+`.click()`))
 }

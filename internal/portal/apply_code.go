@@ -80,6 +80,13 @@ func (pg *page) placement(s *cityid.Settings, a *cityid.Allocation, revises *dra
 	if err := pg.crosswalkTaken(x, a); err != nil {
 		return nil, err
 	}
+	numbers := map[string]string{}
+	for _, alias := range a.Aliases {
+		numbers[alias.Scheme] = alias.Value
+	}
+	if usual := suggestCodes(a.Code.Parent(), rule, numbers); len(usual) > 0 && !slices.Contains(usual, a.Code) {
+		x.Warnings = append(x.Warnings, pg.T("apply.code.warning.number", a.Code, usual[0]))
+	}
 	return x, pg.competing(x, revises)
 }
 
@@ -266,7 +273,7 @@ func (pg *page) neighbours(l *cityid.Location, title string) (*drawing, error) {
 	if err != nil {
 		return nil, err
 	}
-	own := mapMark{Lat: float64(l.Lat) / 1e7, Lon: float64(l.Lon) / 1e7, Title: title, Count: 2} // drawn larger
+	own := mapMark{Lat: float64(l.Lat) / 1e7, Lon: float64(l.Lon) / 1e7, Title: title, Own: true}
 	return &drawing{SVG: pg.basemap.draw(v, pg.T("map.label"), append(marks, own)), Source: pg.basemap.Source, Approval: pg.basemap.Approval}, nil
 }
 

@@ -117,7 +117,7 @@ func (pg *page) mark(l *cityid.Location, title string) *drawing {
 		return nil
 	}
 	return &drawing{
-		SVG:    pg.basemap.draw(around(*l, 8), pg.T("map.label"), []mapMark{{Lat: float64(l.Lat) / 1e7, Lon: float64(l.Lon) / 1e7, Title: title}}),
+		SVG:    pg.basemap.draw(around(*l, 8), pg.T("map.label"), []mapMark{{Lat: float64(l.Lat) / 1e7, Lon: float64(l.Lon) / 1e7, Title: title, Own: true}}),
 		Source: pg.basemap.Source, Approval: pg.basemap.Approval,
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -58,16 +57,9 @@ func (pg *page) showProofs(w http.ResponseWriter, r *http.Request, status int, d
 	data := &proofsData{Ready: x.proofs, Code: a.Code, Void: len(proven) == 0 && len(d.Proofs) > 0, Words: describe.Policy(pg.Lang, a.Policy)}
 	data.Name = applicationName(a.Code)
 	data.Command = "cityid application prove " + data.Name + " --key NAME"
-	for _, k := range signingKeys(a.Policy) {
-		row := proofRow{Key: k, Text: describe.Key(pg.Lang, k), Officer: d.officerOf(k), TestKey: pg.testKeyName(k)}
-		row.Digest = cityid.PossessionDigest(x.chain, a.Code, a.Policy, k).String()
-		row.Proven = slices.ContainsFunc(proven, func(o cityid.Possession) bool { return o.Key == k })
-		if public, err := keys.ParsePublic([]byte(k)); err == nil && public.RPID() != "" {
-			if row.Passkey = public.RPID() == pg.rpID(); !row.Passkey {
-				row.Origin = public.Origin()
-			}
-		}
-		data.Rows = append(data.Rows, row)
+	data.Rows = pg.proofRows(x.chain, &a, proven)
+	for i := range data.Rows {
+		data.Rows[i].Officer = d.officerOf(data.Rows[i].Key)
 	}
 	pg.Title = pg.T("apply.task.proofs")
 	return pg.render(w, r, status, "apply_proofs", data)
@@ -100,7 +92,7 @@ func (p *portal) proofAdd(w http.ResponseWriter, r *http.Request, pg *page, d *d
 			return pg.json(w, r, map[string]string{"next": pg.URL("/apply/draft/proofs")})
 		}
 	}
-	return cityid.Errorf(cityid.ErrSignature, "that is no proof by a key of this policy: load the page again, and choose the officer's own key")
+	return errNoProof
 }
 
 // draftFile hands out the draft as the file that the command reads.
@@ -109,17 +101,7 @@ func (p *portal) draftFile(w http.ResponseWriter, r *http.Request, pg *page, d *
 	if err != nil {
 		return err
 	}
-	f := d.file(settings.AsOf.Chain)
-	b, err := json.MarshalIndent(f, "", "  ")
-	if err != nil {
-		return err
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", applicationName(f.Apply.Allocation.Code)))
-	h.Set("Cache-Control", "no-store")
-	_, err = w.Write(append(b, '\n'))
-	return ignoreWrite(err)
+	return writeApplicationFile(w, d.file(settings.AsOf.Chain))
 }
 
 func (d *draft) file(chain string) *applicationFile {

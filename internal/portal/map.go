@@ -180,6 +180,7 @@ type mapMark struct {
 	Cell     bool // stands for all that lies around
 	Title    string
 	URL      string // "": no link
+	Own      bool   // the one that the map is about
 }
 
 // draw returns the map as SVG. Colours come from the style sheet.
@@ -210,9 +211,12 @@ func writeMark(b *strings.Builder, k mapMark, x, y, share float64) {
 		fmt.Fprintf(b, `<a href="%s">`, template.HTMLEscapeString(k.URL))
 	}
 	title := template.HTMLEscapeString(k.Title)
-	if k.Cell {
+	switch {
+	case k.Own:
+		fmt.Fprintf(b, `<circle class="own" cx="%.1f" cy="%.1f" r="11"><title>%s</title></circle>`, x, y, title)
+	case k.Cell:
 		fmt.Fprintf(b, `<circle class="bin" cx="%.1f" cy="%.1f" r="%.1f"><title>%s</title></circle>`, x, y, 4+14*math.Sqrt(share), title)
-	} else {
+	default:
 		fmt.Fprintf(b, `<circle class="point" cx="%.1f" cy="%.1f" r="4.500"><title>%s</title></circle>`, x, y, title)
 	}
 	if k.URL != "" {
