@@ -53,6 +53,18 @@ var allScreens = []screen{
 	{name: "not-found", path: "/nowhere"},
 	{name: "sign-in", path: "/sign-in"},
 	{name: "account", path: "/account", key: "shijiazhuang-1"},
+	{name: "work-visitor", path: "/work"},
+	{name: "work", path: "/work", key: "shijiazhuang-1"},
+	{name: "work-city", path: "/work/MA.156.1301", key: "shijiazhuang-1"},
+	{name: "work-department", path: "/work/MA.156.1301.01", key: "urban-1"},
+	{name: "work-refused", path: "/work/MA.156.1301/amend", key: "urban-1"},
+	{name: "work-allocate", path: "/work/MA.156.1301/allocate?kind=department", key: "shijiazhuang-1"},
+	{name: "work-many", path: "/work/MA.156.1301.01/many", key: "urban-1"},
+	{name: "work-amend", path: "/work/MA.156.1301/amend", key: "shijiazhuang-1"},
+	{name: "work-links", path: "/work/MA.156.1301.01/links", key: "urban-1"},
+	{name: "work-hosts", path: "/work/MA.156.1301/hosts", key: "shijiazhuang-1"},
+	{name: "work-status", path: "/work/MA.156.1301.02/status?to=retired", key: "shijiazhuang-1"},
+	{name: "work-aliases", path: "/work/MA.156.1301/aliases", key: "shijiazhuang-1"},
 }
 
 // maxTransfer is the most octets a page may take on a first visit, all its files
