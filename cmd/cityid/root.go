@@ -12,7 +12,7 @@ import (
 )
 
 // version is the release this source is.
-const version = "0.1.0"
+const version = "0.2.0"
 
 // root returns the tree of commands.
 func root() *command {
