@@ -49,6 +49,8 @@ var allScreens = []screen{
 	{name: "verify", path: "/verify"},
 	{name: "verify-code", path: "/verify?code=MA.156.1301"},
 	{name: "verify-absent", path: "/verify?code=MA.156.9999"},
+	{name: "apply", path: "/apply"},
+	{name: "prove", path: "/prove"},
 	{name: "about", path: "/about"},
 	{name: "not-found", path: "/nowhere"},
 	{name: "sign-in", path: "/sign-in"},

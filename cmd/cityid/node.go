@@ -195,11 +195,8 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 	f.StringVar(&s.Pages.Origin, "origin", "", "`address` under which browsers reach the pages, such as https://id.example; passkeys are bound to it")
 	f.StringVar(&s.Pages.Public, "public-url", "", "`address` that labels name; without it the pages draw none")
 	f.StringVar(&s.Pages.BaseMap, "base-map", "", "GeoJSON `file` of land polygons to draw maps on, instead of a coarse outline")
-	member := f.String("member", "", "`code` of the institution whose portal this is: its officers see evidence and the intake")
-	evidenceKey := f.String("evidence-key", "", "the institution's x25519 key (`name` or file), which opens evidence")
-	deliverTo := f.String("deliver-to", "", "`networks` evidence may be sent to besides public addresses, separated by commas")
-	var evidenceSecret secrets
-	evidenceSecret.flags(f)
+	var desk deskFlags
+	desk.setup(f)
 	var siteNames list
 	f.Var(&siteNames, "site-name", "what the pages call themselves, as `lang=text`; several times for several languages")
 	f.IntVar(&s.Writes, "writes-per-second", 200, "transactions a second that one client may submit; 0 for no limit")
@@ -245,7 +242,7 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 		if s.NoIndex && !s.Pages.Off {
 			return usagef("--no-index: the pages need the index; it goes with --no-pages")
 		}
-		if err := f.openDesk(ctx, &s.Pages, *member, *evidenceKey, *deliverTo, &evidenceSecret); err != nil {
+		if err := desk.open(ctx, f, &s.Pages); err != nil {
 			return err
 		}
 		cfg.Home, cfg.Peers, cfg.Version, cfg.Logger, s.Log = args[0], peers, version, log, log
@@ -253,27 +250,51 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 	}
 }
 
-// openDesk reads what makes the pages those of an institution.
-func (f *flags) openDesk(ctx context.Context, c *pagesConfig, member, evidenceKey, deliverTo string, secret *secrets) (err error) {
-	if member != "" {
-		if c.Member, err = parseCode(member); err != nil {
+// deskFlags are what makes the pages those of an institution.
+type deskFlags struct {
+	member, evidenceKey, intakeKey, deliverTo string
+	secret                                    secrets
+}
+
+func (d *deskFlags) setup(f *flags) {
+	f.StringVar(&d.member, "member", "", "`code` of the institution whose portal this is: its officers see evidence and the intake")
+	f.StringVar(&d.evidenceKey, "evidence-key", "", "the institution's x25519 key (`name` or file), which opens evidence")
+	f.StringVar(&d.intakeKey, "intake-key", "", "a key (`name` or file) with no role but intake, which brings applications onto the chain as they are handed in; without it a clerk does")
+	f.StringVar(&d.deliverTo, "deliver-to", "", "`networks` evidence may be sent to besides public addresses, separated by commas")
+	d.secret.flags(f)
+}
+
+func (d *deskFlags) open(ctx context.Context, f *flags, c *pagesConfig) (err error) {
+	if d.member != "" {
+		if c.Member, err = parseCode(d.member); err != nil {
 			return err
 		}
 	}
-	if c.DeliverTo, err = parseNetworks("--deliver-to", deliverTo); err != nil {
+	if c.DeliverTo, err = parseNetworks("--deliver-to", d.deliverTo); err != nil {
 		return err
 	}
-	if evidenceKey == "" {
+	if d.intakeKey != "" {
+		k, err := f.openKey(ctx, d.intakeKey, &d.secret)
+		if err != nil {
+			return err
+		}
+		if !k.Public().CanSign() {
+			return usagef("--intake-key %s: want a key that signs", d.intakeKey)
+		}
+		signer := signerOf(k)
+		c.Intake = &signer
+	}
+	if d.evidenceKey == "" {
 		return nil
 	}
-	if member == "" {
+	if d.member == "" {
 		return usagef("--evidence-key goes with --member: whose evidence does it open?")
 	}
-	if c.EvidenceKey, err = f.openKey(ctx, evidenceKey, secret); err != nil {
+	if c.EvidenceKey, err = f.openKey(ctx, d.evidenceKey, &d.secret); err != nil {
 		return err
 	}
 	if c.EvidenceKey.Public().Algorithm() != keys.X25519 {
-		return usagef("--evidence-key %s: want an x25519 key: cityid key new evidence --algorithm x25519", evidenceKey)
+		return usagef("--evidence-key %s: want an x25519 key: cityid key new evidence --algorithm x25519", d.evidenceKey)
 	}
 	return nil
 }

@@ -94,6 +94,7 @@ type pagesConfig struct {
 	Member      cityid.Code    // the institution whose portal it is; zero: of none
 	EvidenceKey *keys.Private  // opens evidence for it; nil: none is taken or shown
 	DeliverTo   []netip.Prefix // networks evidence may be sent to besides the public ones
+	Intake      *cityid.Signer // brings applications onto the chain; nil: a clerk does
 }
 
 // open opens what the pages need, and returns what closes it again.
@@ -112,7 +113,7 @@ func (c *pagesConfig) open(ctx context.Context, from source, x *index.Index, log
 	}
 	config := portal.Config{
 		Source: from, Index: x, Office: o, Origin: c.Origin, Name: c.Name, Limits: portal.NewLimits(), Log: log,
-		Member: c.Member, EvidenceKey: c.EvidenceKey, DeliverTo: c.DeliverTo,
+		Member: c.Member, EvidenceKey: c.EvidenceKey, DeliverTo: c.DeliverTo, Intake: c.Intake,
 	}
 	if c.Public != "" {
 		if config.Public, err = label.ParsePublicURL(c.Public); err != nil {

@@ -48,9 +48,15 @@ func (p *portal) applyPage(w http.ResponseWriter, r *http.Request, pg *page) err
 }
 
 func (pg *page) showApply(w http.ResponseWriter, r *http.Request, status int, data *applyData) error {
+	if pg.Office == nil {
+		return errNoOffice
+	}
 	settings, err := pg.Source.Settings(r.Context())
 	if err != nil {
 		return err
+	}
+	if r.Method == http.MethodPost {
+		pg.Path = "/apply" // where the page is to be had in the other language
 	}
 	data.Draft = pg.session != nil && pg.session.Bag[draftBag] != ""
 	data.Days, data.Example = serviceDays(&settings.Params), pg.Example

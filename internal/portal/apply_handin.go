@@ -132,24 +132,12 @@ func (p *portal) handIn(w http.ResponseWriter, r *http.Request, pg *page, d *dra
 	if err != nil {
 		return officeError(err)
 	}
-	p.bringNow(r, reference)
+	if a, err := p.Office.Application(r.Context(), reference); err != nil {
+		return officeError(err)
+	} else if err := p.bringNow(r.Context(), &a); err != nil {
+		p.Log.Info("an application waits", "reference", reference) // the status page says why
+	}
 	return pg.handedIn(w, r, reference)
-}
-
-// bringNow brings an application onto the chain if this institution has an
-// intake key for that. What goes wrong is tried again when somebody looks at the
-// application, or left to a clerk.
-func (p *portal) bringNow(r *http.Request, reference string) {
-	if p.Intake == nil {
-		return
-	}
-	a, err := p.Office.Application(r.Context(), reference)
-	if err == nil && a.State == office.ApplicationWaiting {
-		_, err = p.bringIn(r.Context(), a, *p.Intake)
-	}
-	if err != nil {
-		p.Log.Warn("an application was not brought onto the chain", "reference", reference, "error", err)
-	}
 }
 
 // sealDocuments encrypts the documents of a draft to the seats that review it.

@@ -61,7 +61,7 @@ func (pg *page) showProofs(w http.ResponseWriter, r *http.Request, status int, d
 	for i := range data.Rows {
 		data.Rows[i].Officer = d.officerOf(data.Rows[i].Key)
 	}
-	pg.Title = pg.T("apply.task.proofs")
+	pg.Path, pg.Title = "/apply/draft/proofs", pg.T("apply.task.proofs")
 	return pg.render(w, r, status, "apply_proofs", data)
 }
 

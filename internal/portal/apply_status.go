@@ -110,7 +110,7 @@ func (p *portal) statusPage(w http.ResponseWriter, r *http.Request, pg *page) er
 	}
 	trouble := ""
 	if a.State == office.ApplicationWaiting && p.Intake != nil {
-		if _, err := p.bringIn(r.Context(), *a, *p.Intake); err != nil {
+		if err := p.bringNow(r.Context(), a); err != nil {
 			trouble = pg.refusal(err)
 		}
 		again, err := p.Office.Application(r.Context(), a.Reference)

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"time"
 
 	"cityid"
 	"cityid/internal/office"
@@ -57,6 +59,60 @@ func (p *portal) bringIn(ctx context.Context, a office.Application, signer cityi
 	}
 	receipt, err := p.Source.Submit(ctx, raw, true)
 	return p.brought(ctx, a.Reference, receipt, err)
+}
+
+// bringPause is how long the portal waits before it tries by itself to bring an
+// application again that was refused or could not be brought.
+const bringPause = 5 * time.Minute
+
+// attempts remembers for a while how bringing applications went.
+type attempts struct {
+	mu   sync.Mutex
+	last map[string]attempt // by reference
+}
+
+type attempt struct {
+	at  time.Time
+	err error
+}
+
+// maxAttempts bounds what is remembered.
+const maxAttempts = 10_000
+
+// recent returns how the last attempt went, if it was within the pause.
+func (x *attempts) recent(reference string) (error, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	a, ok := x.last[reference]
+	return a.err, ok && time.Since(a.at) < bringPause
+}
+
+func (x *attempts) note(reference string, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.last == nil || len(x.last) >= maxAttempts {
+		x.last = map[string]attempt{}
+	}
+	x.last[reference] = attempt{time.Now(), err}
+}
+
+// bringNow brings an application onto the chain if this institution has an
+// intake key for that, and returns why it could not. What is prepared already is
+// looked after every time; what was refused is left alone for a while, or to a
+// clerk.
+func (p *portal) bringNow(ctx context.Context, a *office.Application) error {
+	if p.Intake == nil || a.State != office.ApplicationWaiting {
+		return nil
+	}
+	if err, tried := p.attempts.recent(a.Reference); tried && len(a.Prepared) == 0 {
+		return err
+	}
+	_, err := p.bringIn(ctx, *a, *p.Intake)
+	p.attempts.note(a.Reference, err)
+	if err != nil {
+		p.Log.Warn("an application was not brought onto the chain", "reference", a.Reference, "error", err)
+	}
+	return err
 }
 
 // preparedReceipt looks what became of a transaction that was prepared: its

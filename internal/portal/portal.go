@@ -110,7 +110,7 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-// portal is what all pages share. It does not change after New.
+// portal is what all pages share. What changes after New guards itself.
 type portal struct {
 	Config
 	secure     bool // Origin is https
@@ -122,6 +122,7 @@ type portal struct {
 	crossForms *http.CrossOriginProtection
 	docket     *docket
 	tally      *tally
+	attempts   attempts      // to bring applications onto the chain
 	receiving  chan struct{} // holds a token for each envelope that is being taken
 	decoding   chan struct{} // holds one for each photograph being read
 }

@@ -49,7 +49,7 @@ func (pg *page) showProve(w http.ResponseWriter, r *http.Request, status int, f 
 		data.Rows = pg.proofRows(f.Chain, a, f.Apply.Possessions)
 		data.Done = !slices.ContainsFunc(data.Rows, func(x proofRow) bool { return !x.Proven })
 	}
-	pg.Title = pg.T("apply.prove.title")
+	pg.Path, pg.Title = "/prove", pg.T("apply.prove.title")
 	return pg.render(w, r, status, "apply_prove", data)
 }
 
