@@ -67,6 +67,10 @@ var allScreens = []screen{
 	{name: "work-hosts", path: "/work/MA.156.1301/hosts", key: "shijiazhuang-1"},
 	{name: "work-status", path: "/work/MA.156.1301.02/status?to=retired", key: "shijiazhuang-1"},
 	{name: "work-aliases", path: "/work/MA.156.1301/aliases", key: "shijiazhuang-1"},
+	{name: "labels", path: "/labels", key: "traffic-1"},
+	{name: "labels-below", path: "/labels?below=MA.156.1301.02", key: "traffic-1"},
+	{name: "labels-runs", path: "/labels/runs", key: "traffic-1"},
+	{name: "labels-certificate", path: "/labels/certificate?code=MA.156.1301.02", key: "traffic-1"},
 }
 
 // maxTransfer is the most octets a page may take on a first visit, all its files

@@ -57,7 +57,7 @@ func (d *demo) departments(ctx context.Context, _ *stepTalk) (string, error) {
 		{demoUrban, "城市管理局", "Urban Management", "urban"},
 		{demoTraffic, "交通管理局", "Traffic Management", "traffic"},
 	} {
-		m, err := d.folder.member(namedRole{x.name + "-1", cityid.RoleControl}, namedRole{x.name + "-assert", cityid.RoleAssert})
+		m, err := d.folder.member(namedRole{x.name + "-1", cityid.RoleControl}, namedRole{x.name + "-assert", cityid.RoleAssert}, namedRole{x.name + "-field", cityid.RoleField})
 		if err != nil {
 			return "", err
 		}

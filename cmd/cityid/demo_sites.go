@@ -107,7 +107,9 @@ func (d *demo) testKeys() ([]portal.TestKey, error) {
 	}
 	errs = append(errs, add("applicant-1", "申请单位经办人一", "Applicant, first officer"), add("applicant-2", "申请单位经办人二", "Applicant, second officer"))
 	errs = append(errs, add("shijiazhuang-1", "石家庄经办人一", "Shijiazhuang, first officer"), add("shijiazhuang-2", "石家庄经办人二", "Shijiazhuang, second officer"),
-		add("urban-1", "城管局经办人", "Urban management, officer"), add("traffic-1", "交通局经办人", "Traffic, officer"))
+		add("urban-1", "城管局经办人", "Urban management, officer"), add("traffic-1", "交通局经办人", "Traffic, officer"),
+		add("urban-assert", "城管局签注密钥", "Urban management, assert key"), add("traffic-assert", "交通局签注密钥", "Traffic, assert key"),
+		add("traffic-field", "交通局外勤人员", "Traffic, field worker"))
 	return out, errors.Join(errs...)
 }
 

@@ -21,7 +21,8 @@
 // signing (transactions whose signatures are made elsewhere), draft (applications
 // being written), waiting (applications handed in and not yet on the chain),
 // evidence and envelope (documents sealed for reviewers), outbox (copies for other
-// institutions), officer, sealed (contents of sealed records), backup.
+// institutions), officer, sealed (contents of sealed records), printrun (labels that
+// were printed), installation and scan (labels in their places), backup.
 //
 // # Rules
 //
@@ -358,6 +359,7 @@ func (o *Office) sweeps() []string {
 		`DELETE FROM challenge WHERE expires <= ?1`,
 		signingSweep,
 		deliverySweep,
+		selectionSweep,
 		`DELETE FROM draft WHERE expires <= ?1`,
 		importSweep,
 	}

@@ -125,6 +125,7 @@ type portal struct {
 	attempts   attempts      // to bring applications onto the chain
 	receiving  chan struct{} // holds a token for each envelope that is being taken
 	decoding   chan struct{} // holds one for each photograph being read
+	printing   chan struct{} // holds one for each sheet being made
 }
 
 // Portal is the handler of the pages, and what the portal does by itself.
@@ -143,7 +144,7 @@ func New(c Config) (*Portal, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &portal{Config: c, secure: origin.Scheme == "https", crossForms: http.NewCrossOriginProtection(), decoding: make(chan struct{}, 2)}
+	p := &portal{Config: c, secure: origin.Scheme == "https", crossForms: http.NewCrossOriginProtection(), decoding: make(chan struct{}, 2), printing: make(chan struct{}, 2)}
 	p.docket, p.tally, p.receiving = &docket{source: c.Source, office: c.Office}, &tally{source: c.Source}, make(chan struct{}, 4)
 	p.imports = newImportDesk()
 	if p.texts, err = loadCatalogues(); err != nil {
@@ -196,7 +197,7 @@ func (p *portal) handler() http.Handler {
 func (p *portal) screens() map[string]endpoint {
 	out := p.readScreens()
 	for _, more := range []map[string]endpoint{
-		p.chainScreens(), p.verifyScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(), p.importScreens(), p.workScreens(),
+		p.chainScreens(), p.verifyScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(), p.importScreens(), p.workScreens(), p.labelScreens(),
 	} {
 		maps.Copy(out, more)
 	}
