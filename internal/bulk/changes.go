@@ -170,7 +170,7 @@ func WriteTable(w interface{ Write([]byte) (int, error) }, t *Table) error {
 			for k := range min(len(cells), len(t.Rows[i].Cells)) {
 				cells[k] = unguard(strings.TrimSpace(t.Rows[i].Cells[k]))
 				if shown, differs := t.shown[[2]int{i, k}]; differs && t.Header[k] != "lat" && t.Header[k] != "lon" {
-					if text, reason := intended(cells[k], shown); reason == "" {
+					if text, ok := intended(cells[k], shown); ok {
 						cells[k] = text
 					}
 				}

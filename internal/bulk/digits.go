@@ -3,7 +3,6 @@
 package bulk
 
 import (
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -29,21 +28,21 @@ func isDigits(s string) bool {
 }
 
 // intended returns the text a workbook's cell was meant to hold, given what it
-// stores and what it shows, or the reason why that cannot be known.
-func intended(stored, shown string) (text, reason string) {
+// stores and what it shows, and false if that cannot be known.
+func intended(stored, shown string) (text string, ok bool) {
 	v, err := strconv.ParseFloat(stored, 64)
 	if err == nil {
 		// A number in the general format shows 15 digits at most, and scientific
 		// notation where the column is narrow.
 		v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', 15, 64), 64)
 		if general := strconv.FormatFloat(v, 'f', -1, 64); general == shown {
-			return shown, ""
+			return shown, true
 		}
 		if isDigits(stored) && len(stored) <= 15 && scientific.MatchString(shown) {
-			return stored, ""
+			return stored, true
 		}
 	}
-	return "", fmt.Sprintf("the cell holds the number %s, shown as %s: format the column as text and enter the value again", shorten(stored, maxShown), shorten(shown, maxShown))
+	return "", false
 }
 
 // group is the cells of an identifier column among which lengths are compared.

@@ -42,8 +42,8 @@ const (
 )
 
 var findingTexts = map[string]string{
-	FoundHeader: "%[1]s by its header", FoundValues: "%[1]s by its values", FoundUnknown: "not recognised: ignored",
-	FoundRowNumbers: "counts the rows: ignored", FoundCRS: "coordinates are %[1]s by a header",
+	FoundHeader: "%[1]s by its header", FoundValues: "%[1]s by its values", FoundUnknown: "not recognised",
+	FoundRowNumbers: "counts the rows", FoundCRS: "coordinates are %[1]s by a header",
 	FoundForeignCRS: "coordinates are %[1]s by a header, which is not read: convert them first", FoundNoCRS: "nothing says of which system the coordinates are: look whether they are GCJ-02",
 	FoundExchanged: "latitude and longitude are exchanged in their columns", FoundNoClass: "no column is a class: name one for the whole table",
 	FoundNoSerial: "no column is a serial: rows can be numbered", FoundNoName: "no column is a name",
@@ -259,7 +259,7 @@ func (r *recogniser) byValues(i int) {
 	}
 	switch {
 	case r.share(i, whole) >= .9 && r.give(i, "code", FoundValues):
-	case r.share(i, classValue.MatchString) >= .9 && r.give(i, "class", FoundValues):
+	case r.share(i, classValue.MatchString) >= .9 && !r.distinct(i) && r.give(i, "class", FoundValues): // 20.010501 could be a latitude, but few things share one
 	case r.share(i, within(72, 138)) >= .9 && r.give(i, "lon", FoundValues):
 	case r.share(i, within(3, 54)) >= .9 && r.give(i, "lat", FoundValues):
 	case r.share(i, func(s string) bool { return strings.HasPrefix(s, "https://") }) >= .9 && r.give(i, "link", FoundValues):

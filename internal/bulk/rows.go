@@ -105,8 +105,9 @@ func (p *parser) damaged(i int, c *column) bool {
 		return false
 	}
 	if shown, differs := p.t.shown[[2]int{i, c.index}]; differs {
-		if _, reason := intended(p.raw(i, c), shown); reason != "" {
-			p.report(i, c, "%s", reason)
+		if _, ok := intended(p.raw(i, c), shown); !ok {
+			p.report(i, c, "the cell holds the number %s, shown as %s: format the column as text and enter the value again",
+				shorten(p.raw(i, c), maxShown), shorten(shown, maxShown))
 			return true
 		}
 	}

@@ -106,6 +106,11 @@ func (pg *page) importKnown(parent cityid.Code, w *importWork, crs bulk.CRS) (*i
 		}
 	}
 	t := w.changed
+	if slices.Contains(t.Header, "code") || slices.Contains(t.Header, "serial") {
+		if err := pg.knownCodes(w, k, note); err != nil {
+			return nil, err
+		}
+	}
 	var names []int
 	for i, h := range t.Header {
 		if strings.HasPrefix(h, "name:") || h == "name" {
@@ -129,11 +134,6 @@ func (pg *page) importKnown(parent cityid.Code, w *importWork, crs bulk.CRS) (*i
 	}
 	if err := pg.knownPlaces(parent, t, names, crs, k, note); err != nil {
 		return nil, err
-	}
-	if slices.Contains(t.Header, "code") || slices.Contains(t.Header, "serial") {
-		if err := pg.knownCodes(w, k, note); err != nil {
-			return nil, err
-		}
 	}
 	for _, x := range found {
 		k.Rows = append(k.Rows, x)
