@@ -20,12 +20,14 @@ import (
 func importCommand() *command {
 	return &command{
 		name: "import", args: "FILE", short: "allocate many codes from a CSV file or an XLSX workbook",
-		long: "The table is checked whole before anything is written, and every mistake is listed with its line.\nAn import that was interrupted goes on with --resume; nothing is allocated twice.",
+		long: "The table is checked whole before anything is written, and every mistake is listed with its line.\nAn import that was interrupted goes on with --resume; nothing is allocated twice.\nA table that was not made for this is read with --map: the columns it names get these meanings, and all others\nare ignored. --suggest says what they probably mean.",
 		examples: []string{
 			"cityid code import --template xlsx --kind object -o lamps.xlsx",
 			"cityid code import lamps.xlsx --parent MA.156.1301.02 --dry-run",
 			"cityid code import lamps.xlsx --parent MA.156.1301.02 --key traffic",
 			"cityid code import lamps.xlsx --parent MA.156.1301.02 --key traffic --resume",
+			"cityid code import old.csv --parent MA.156.1301.02 --suggest",
+			"cityid code import old.csv --parent MA.156.1301.02 --map 资产编号=alias:asset --map 名称=name:zh --class 20.010501 --number 005001 --dry-run",
 		},
 		setup: codeImport,
 	}
@@ -45,6 +47,11 @@ type importing struct {
 	salts      string
 	dryRun     bool
 	resume     bool
+	suggest    bool
+	meanings   list
+	changes    bulk.Changes
+	mend       bool
+	skip       string
 }
 
 func codeImport(f *flags) func(context.Context, []string) error {
@@ -54,6 +61,12 @@ func codeImport(f *flags) func(context.Context, []string) error {
 	f.StringVar(&i.parent, "parent", "", "`code` below which all codes of the table lie")
 	f.BoolVar(&i.dryRun, "dry-run", false, "check the table and say what would be done")
 	f.BoolVar(&i.resume, "resume", false, "go on with an import that was interrupted")
+	f.BoolVar(&i.suggest, "suggest", false, "say what the columns of an old table probably mean, and do nothing")
+	f.Var(&i.meanings, "map", "meaning of a column, as `COLUMN=MEANING`; several times; other columns are ignored")
+	f.StringVar(&i.changes.Class, "class", "", "class of all rows, with --map")
+	f.StringVar(&i.changes.Number, "number", "", "serial of the first row, with --map; the others follow")
+	f.StringVar(&i.skip, "skip", "", "with --map: leave out the rows of these `lines`, such as 450,787")
+	f.BoolVar(&i.mend, "mend", false, "with --map: restore lost zeros and exchanged coordinates where it is plain what was meant")
 	f.StringVar(&i.template, "template", "", "write an empty table instead: csv or xlsx")
 	f.StringVar(&i.kind, "kind", "", "kind of rows that do not name theirs")
 	f.StringVar(&i.crs, "crs", "WGS84", "coordinate system of rows that do not name theirs: WGS84, CGCS2000 or GCJ-02")
@@ -90,6 +103,9 @@ func (i *importing) run(ctx context.Context, args []string) error {
 	if o.BatchSize < 0 || o.BatchSize > bulk.MaxBatch || o.Width < 0 || o.Width > 25 {
 		return usagef("--batch is at most %d, and --width at most 25", bulk.MaxBatch)
 	}
+	if (i.mend || i.changes.Class != "" || i.changes.Number != "" || i.skip != "") && len(i.meanings) == 0 && !i.suggest {
+		return usagef("--class, --number, --skip and --mend go with --map; --suggest says how")
+	}
 	if i.parent == "" {
 		return usagef("below which code? give --parent CODE")
 	}
@@ -107,6 +123,9 @@ func (i *importing) run(ctx context.Context, args []string) error {
 	c, err := i.connect()
 	if err != nil {
 		return err
+	}
+	if i.suggest {
+		return i.printSuggestion(ctx, c, args[0])
 	}
 	plan, err := i.plan(ctx, c, args[0])
 	if err != nil {
@@ -153,8 +172,8 @@ func (i *importing) writeTemplate() error {
 	return i.write(b.Bytes())
 }
 
-// plan reads and checks the table. All mistakes are reported at once.
-func (i *importing) plan(ctx context.Context, c *client.Client, path string) (*bulk.Plan, error) {
+// table reads the table.
+func (i *importing) table(path string) (*bulk.Table, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -169,6 +188,15 @@ func (i *importing) plan(ctx context.Context, c *client.Client, path string) (*b
 		what += ", " + t.Encoding
 	}
 	i.talk("%s: %s, %s", path, what, count(len(t.Rows), "row"))
+	return t, nil
+}
+
+// plan reads and checks the table. All mistakes are reported at once.
+func (i *importing) plan(ctx context.Context, c *client.Client, path string) (*bulk.Plan, error) {
+	t, err := i.table(path)
+	if err != nil {
+		return nil, err
+	}
 	o := i.options
 	if o.Settings, err = c.Settings(ctx); err != nil {
 		return nil, err
@@ -185,7 +213,7 @@ func (i *importing) plan(ctx context.Context, c *client.Client, path string) (*b
 		}
 		return err == nil, err
 	}
-	plan, err := bulk.NewPlan(t, o)
+	plan, err := i.planTable(t, o)
 	if err != nil {
 		return nil, i.reportProblems(err)
 	}
