@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/chromedp/chromedp"
 )
 
 // story is the main job in one language: what people do, and the words by which
@@ -53,6 +56,9 @@ func (s *story) run(t *testing.T, d *runningDemo) {
 	second.signInWith(d.at("b.localhost"), s.lang, "institute-b-1")
 	s.approve(d, second, "b.localhost", number)
 	mayor.has(s.say["granted"])
+
+	department := s.department(d, mayor)
+	s.importLamps(t, d, mayor, department)
 }
 
 // apply has the city apply with a passkey, and returns the proposal's number.
@@ -120,6 +126,55 @@ func (s *story) approve(d *runningDemo, who *tab, host, number string) {
 	who.submit(`form[action$="/review/` + number + `"]`)
 	who.click("#sign-now")
 	who.wait(`location.search.includes("done=")`)
+}
+
+// department has the city make a department, and returns its code.
+func (s *story) department(d *runningDemo, mayor *tab) string {
+	mayor.open(d.url + "/" + s.lang + "/sign-in")
+	mayor.click(`button[data-sign="sign-in"]:not([data-from])`)
+	mayor.wait(`location.pathname == "/` + s.lang + `/account"`)
+	mayor.open(d.url + "/" + s.lang + "/work/" + s.city.code + "/allocate?kind=department")
+	mayor.fill("#name-zh", "市政管理局")
+	mayor.fill("#name-en", "Municipal Works")
+	mayor.submit(`form[action$="/allocate"]`)
+	mayor.click("#sign-now")
+	mayor.wait(`location.search.includes("done=")`)
+	return s.city.code + ".01"
+}
+
+// lamps is how many lamp posts the spreadsheet has.
+const lamps = 1000
+
+// importLamps has the city bring in a spreadsheet, one touch of the passkey for
+// each batch.
+func (s *story) importLamps(t *testing.T, d *runningDemo, mayor *tab, department string) {
+	var table strings.Builder
+	table.WriteString("\uFEFFclass,serial,name:zh,lat,lon,alias:asset\r\n")
+	for i := 1; i <= lamps; i++ {
+		fmt.Fprintf(&table, "20.010501,%06d,中心路%d号路灯,%.5f,%.5f,%s-LD-%05d\r\n", i, i, 38.99+float64(i%40)*.0005, 115.90+float64(i/40)*.0006, s.city.gb2260, i)
+	}
+	file := filepath.Join(t.TempDir(), "lamps.csv")
+	if err := os.WriteFile(file, []byte(table.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mayor.open(d.url + "/" + s.lang + "/work/" + department + "/import")
+	mayor.upload("#file", file)
+	mayor.submit(`form[enctype]`)
+	mayor.wait(`location.pathname.endsWith("/columns")`)
+	mayor.click(`#columns button[value="next"]`)
+	mayor.wait(`location.pathname.endsWith("/plan") || location.pathname.endsWith("/rows")`)
+	if eval[bool](mayor, `location.pathname.endsWith("/rows")`) {
+		mayor.click(`.actions a[href$="/plan"]`)
+	}
+	mayor.click(`.actions a[href$="/run"]`)
+	mayor.click("#import-start")
+	for done := false; !done; {
+		mayor.wait(`location.pathname.endsWith("/done") || document.querySelector("#import-sign")?.checkVisibility()`)
+		if done = eval[bool](mayor, `location.pathname.endsWith("/done")`); !done {
+			do(mayor, "touch the passkey", chromedp.Evaluate[chromedp.Void](`document.querySelector("#import-sign")?.click()`))
+		}
+	}
+	mayor.has("1,000")
 }
 
 // pdf is a small document.
