@@ -4,13 +4,19 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"image"
+	"image/jpeg"
+	_ "image/png"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	imagedraw "golang.org/x/image/draw"
 )
 
 // story is the main job in one language: what people do, and the words by which
@@ -38,9 +44,9 @@ func TestStory(t *testing.T) {
 
 var stories = []story{
 	{lang: "zh", city: struct{ zh, en, gb2260, code string }{"雄安新区", "Xiong'an", "133100", "MA.156.1331"},
-		say: map[string]string{"open": "0 方同意，需 2 方", "one": "1 方同意，需 2 方", "granted": "MA.156.1331 已分配"}},
+		say: map[string]string{"open": "0 方同意，需 2 方", "one": "1 方同意，需 2 方", "granted": "MA.156.1331 已分配", "here": "由您的浏览器核验", "valid": "真实有效"}},
 	{lang: "en", city: struct{ zh, en, gb2260, code string }{"济源示范区", "Jiyuan", "419000", "MA.156.4190"},
-		say: map[string]string{"open": "0 of 2 have approved", "one": "1 of 2 have approved", "granted": "MA.156.4190 is allocated"}},
+		say: map[string]string{"open": "0 of 2 have approved", "one": "1 of 2 have approved", "granted": "MA.156.4190 is allocated", "here": "Checked in your browser", "valid": "Valid"}},
 }
 
 func (s *story) run(t *testing.T, d *runningDemo) {
@@ -59,6 +65,9 @@ func (s *story) run(t *testing.T, d *runningDemo) {
 
 	department := s.department(d, mayor)
 	s.importLamps(t, d, mayor, department)
+	photo := s.printLabels(t, mayor)
+	s.scan(t, d, b.tab("stranger"), photo)
+	s.scanByCamera(t, d, photo)
 }
 
 // apply has the city apply with a passkey, and returns the proposal's number.
@@ -175,6 +184,84 @@ func (s *story) importLamps(t *testing.T, d *runningDemo, mayor *tab, department
 		}
 	}
 	mayor.has("1,000")
+}
+
+// printLabels has the city print labels for what it imported, and returns a
+// photograph of the first label of the sheet.
+func (s *story) printLabels(t *testing.T, mayor *tab) string {
+	mayor.click(`.actions a[href*="/labels"]`)
+	mayor.click(`button[value="import"]`)
+	mayor.wait(`location.pathname.includes("/labels/make/")`)
+	mayor.fill("#contact", "12345")
+	mayor.click(`button[value="print"]`)
+	mayor.wait(`location.pathname.includes("/labels/runs/")`)
+	sheet := eval[string](mayor, `document.querySelector('a[href$="/sheet"]').href`)
+	mayor.open(sheet)
+	if n := eval[int](mayor, `document.querySelectorAll("svg path").length`); n < lamps {
+		t.Errorf("the sheet has %d symbols, want %d", n, lamps)
+	}
+	mayor.has("12345")
+	var at struct{ X, Y, Width, Height float64 }
+	if err := json.Unmarshal([]byte(eval[string](mayor, `(() => { const r = [...document.querySelectorAll("svg")].find((e) => e.querySelector("path") && e.getBoundingClientRect().width > 0).getBoundingClientRect(); return JSON.stringify({ X: r.x + scrollX, Y: r.y + scrollY, Width: r.width, Height: r.height }); })()`)), &at); err != nil {
+		t.Fatal(err)
+	}
+	shot := call(mayor, page.CaptureScreenshot, page.CaptureScreenshotParams{
+		Format: page.CaptureScreenshotFormatPng, CaptureBeyondViewport: new(true),
+		Clip: &page.Viewport{X: at.X, Y: at.Y, Width: at.Width, Height: at.Height, Scale: 4},
+	})
+	photo := filepath.Join(t.TempDir(), "label.png")
+	if err := os.WriteFile(photo, shot.Data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return photo
+}
+
+// scan has a stranger, who has no key and never was here, photograph a label.
+func (s *story) scan(t *testing.T, d *runningDemo, stranger *tab, photo string) {
+	stranger.open(d.url + "/" + s.lang + "/verify")
+	stranger.upload("#photo", photo)
+	stranger.submit(`form[action$="/verify/photo"]`)
+	stranger.has(s.say["here"])
+	stranger.has(s.say["valid"])
+	stranger.has("中心路1号路灯")
+}
+
+// scanByCamera has another hold a phone's camera over it.
+func (s *story) scanByCamera(t *testing.T, d *runningDemo, photo string) {
+	film := filepath.Join(t.TempDir(), "camera.mjpeg")
+	if err := os.WriteFile(film, footage(t, photo), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := startBrowser(t, "use-file-for-fake-video-capture="+film)
+	stranger := b.tab("stranger with a camera")
+	stranger.open(d.url + "/" + s.lang + "/verify")
+	stranger.click("#camera-start")
+	stranger.wait(`location.search.includes("text=")`)
+	stranger.has(s.say["here"])
+	stranger.has(s.say["valid"])
+}
+
+// footage is a film of a photograph: frames of JPEG, one after the other.
+func footage(t *testing.T, photo string) []byte {
+	f, err := os.Open(photo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	symbol, _, err := image.Decode(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := image.NewRGBA(image.Rect(0, 0, 640, 480))
+	imagedraw.Draw(frame, frame.Bounds(), image.White, image.Point{}, imagedraw.Src)
+	imagedraw.CatmullRom.Scale(frame, image.Rect(140, 60, 500, 420), symbol, symbol.Bounds(), imagedraw.Src, nil)
+	var b bytes.Buffer
+	for range 10 {
+		if err := jpeg.Encode(&b, frame, &jpeg.Options{Quality: 85}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.Bytes()
 }
 
 // pdf is a small document.
