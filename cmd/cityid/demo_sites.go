@@ -53,6 +53,9 @@ func (d *demo) openSites(ctx context.Context) ([]site, error) {
 			return nil, fmt.Errorf("office of institute %s: %w", "ABC"[i:i+1], err)
 		}
 		d.closers = append(d.closers, o.Close)
+		if err := d.enterOfficers(ctx, o, i); err != nil {
+			return nil, err
+		}
 		origin := "http://" + host
 		if port := base.Port(); port != "" {
 			origin += ":" + port
@@ -91,6 +94,27 @@ var demoExample = &portal.Example{
 	Lat:     "39.0431", Lon: "115.9038",
 }
 
+// enterOfficers writes into an institute's list whose the keys of its policy are.
+func (d *demo) enterOfficers(ctx context.Context, o *office.Office, i int) error {
+	have, err := o.Officers(ctx)
+	if err != nil || len(have) > 0 {
+		return err
+	}
+	for n, name := range []string{"审核员一", "审核员二"} {
+		s, err := d.folder.signer(institute(i, fmt.Sprint(n+1)))
+		if err != nil {
+			return err
+		}
+		_, err = o.AddOfficer(ctx, office.Officer{
+			Name: "演示" + name, Staff: fmt.Sprintf("%s-%03d", "ABC"[i:i+1], n+1), Key: s.Key, Member: demoInstitutes[i], From: d.began,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // testKeys are the officers' keys that the pages offer to everybody.
 func (d *demo) testKeys() ([]portal.TestKey, error) {
 	var out []portal.TestKey
@@ -104,6 +128,9 @@ func (d *demo) testKeys() ([]portal.TestKey, error) {
 		zh, en := []string{"甲", "乙", "丙"}[i], "ABC"[i:i+1]
 		errs = append(errs, add(institute(i, "1"), "研究院"+zh+"审核员一", "Institute "+en+", first officer"),
 			add(institute(i, "2"), "研究院"+zh+"审核员二", "Institute "+en+", second officer"))
+		if i > 0 { // A's intake works by itself
+			errs = append(errs, add(institute(i, "intake"), "研究院"+zh+"受理员", "Institute "+en+", intake clerk"))
+		}
 	}
 	errs = append(errs, add("applicant-1", "申请单位经办人一", "Applicant, first officer"), add("applicant-2", "申请单位经办人二", "Applicant, second officer"))
 	errs = append(errs, add("shijiazhuang-1", "石家庄经办人一", "Shijiazhuang, first officer"), add("shijiazhuang-2", "石家庄经办人二", "Shijiazhuang, second officer"),

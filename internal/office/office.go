@@ -21,8 +21,9 @@
 // signing (transactions whose signatures are made elsewhere), draft (applications
 // being written), waiting (applications handed in and not yet on the chain),
 // evidence and envelope (documents sealed for reviewers), outbox (copies for other
-// institutions), officer, sealed (contents of sealed records), printrun (labels that
-// were printed), installation and scan (labels in their places), backup.
+// institutions), docket (what blocks recorded about proposals), officer,
+// officer_change, sealed (contents of sealed records), printrun (labels that were
+// printed), installation and scan (labels in their places), backup.
 //
 // # Rules
 //
@@ -360,6 +361,7 @@ func (o *Office) sweeps() []string {
 		signingSweep,
 		deliverySweep,
 		selectionSweep,
+		officerChangeSweep,
 		`DELETE FROM draft WHERE expires <= ?1`,
 		importSweep,
 	}

@@ -115,8 +115,9 @@ func (p *portal) receive(w http.ResponseWriter, r *http.Request) error {
 }
 
 // Run does what the portal does by itself until ctx ends: it follows what happens
-// to proposals, and sends evidence to the offices of those who decide. At its end
-// it also ends the imports under way, which go on when they are resumed. It returns
+// to proposals, notes which applications and changes of officers were recorded, and
+// sends evidence to the offices of those who decide. At its end it also ends the
+// imports under way, which go on when they are resumed. It returns
 // nil when it was stopped; what fails on the way is logged and tried again.
 func (p *Portal) Run(ctx context.Context) error {
 	if p.Office == nil {
@@ -128,7 +129,7 @@ func (p *Portal) Run(ctx context.Context) error {
 	defer p.imports.stopAll()
 	warned := ""
 	for ctx.Err() == nil {
-		err := errors.Join(p.docket.catchUp(ctx), p.copyEvidence(ctx), p.deliver(ctx, client))
+		err := errors.Join(p.docket.catchUp(ctx), p.settleIntake(ctx), p.settleOfficers(ctx), p.copyEvidence(ctx), p.deliver(ctx, client))
 		if err != nil && ctx.Err() == nil && err.Error() != warned {
 			warned = err.Error()
 			p.Log.Warn("the office could not do its round", "error", err)

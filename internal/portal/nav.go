@@ -20,7 +20,7 @@ func (pg *page) Nav() []navItem {
 		{"/search", "page.nav.search", []string{"search", "map", "code"}},
 		{"/verify", "page.nav.verify", []string{"verify", "scan"}},
 		{"/apply", "page.nav.apply", []string{"apply"}},
-		{"/review", "page.nav.review", []string{"review"}},
+		{"/review", "page.nav.review", []string{"review", "officers"}},
 		{"/work", "page.nav.work", []string{"work", "labels", "imports"}},
 		{"/chain", "page.nav.chain", []string{"chain"}},
 	} {

@@ -238,20 +238,27 @@ func (pg *page) reviewRow(a *cityid.ProposalAnswer, settings *cityid.Settings) (
 }
 
 // atDesk reports whether the visitor signs for the institution whose portal this
-// is: whether the key counts now in the institution's policy.
-func (pg *page) atDesk() bool {
+// is.
+func (pg *page) atDesk() bool { return pg.deskRoles()&(cityid.RoleControl|cityid.RoleIntake) != 0 }
+
+// deskRoles returns what the visitor's key counts for now in the policy of the
+// institution whose portal this is.
+func (pg *page) deskRoles() (out cityid.Roles) {
 	if pg.Office == nil || pg.Member.IsZero() || pg.Key() == "" {
-		return false
+		return 0
 	}
 	policy, now, err := pg.policyOf(pg.Member)
 	if err != nil || policy == nil {
-		return false // nothing is shown to whom it can not be found out about
+		return 0 // nothing is shown to whom it can not be found out about
 	}
-	return slices.ContainsFunc(policy.Members, func(m cityid.Member) bool {
-		return slices.ContainsFunc(m.Keys, func(k cityid.Key) bool {
-			return k.Public == pg.Key() && k.Holds(cityid.RoleControl|cityid.RoleIntake, now)
-		})
-	})
+	for i := range policy.Members {
+		for _, k := range policy.Members[i].Keys {
+			if k.Public == pg.Key() && k.Holds(k.Roles, now) {
+				out |= k.Roles
+			}
+		}
+	}
+	return out
 }
 
 // deskOnly puts around e that the visitor signs for this institution. To all
@@ -282,5 +289,17 @@ func (p *portal) reviewScreens() map[string]endpoint {
 		"GET /review/{number}":                   p.reviewProposal,
 		"POST /review/{number}":                  p.reviewDecide,
 		"GET /review/{number}/evidence/{digest}": p.deskOnly(p.reviewEvidence),
+
+		"GET /intake":                               p.deskOnly(p.intakeList),
+		"GET /intake/{reference}":                   p.deskOnly(p.intakePage),
+		"POST /intake/{reference}":                  p.deskOnly(p.intakeDecide),
+		"GET /intake/{reference}/evidence/{digest}": p.deskOnly(p.intakeEvidence),
+
+		"GET /officers":                 p.deskOnly(p.officerList),
+		"POST /officers":                p.deskOnly(p.officerAdd),
+		"GET /officers/{id}/hand-over":  p.deskOnly(p.handOverPage),
+		"POST /officers/{id}/hand-over": p.deskOnly(p.handOver),
+		"GET /account/credential":       p.signedIn(p.credentialPage),
+		"POST /account/credential":      p.signedIn(p.credentialAdd),
 	}
 }

@@ -24,7 +24,6 @@ import (
 // evidenceView is a document of an application.
 type evidenceView struct {
 	Digest   string
-	Short    string
 	Here     bool   // an envelope that opens is here
 	Refused  string // why none does
 	URL      string
@@ -39,25 +38,35 @@ type evidenceView struct {
 func (pg *page) evidenceList(d *proposalData) ([]evidenceView, error) {
 	var out []evidenceView
 	for _, digest := range d.Proposal.Evidence {
-		v := evidenceView{Digest: digest.String(), Short: digest.String()[:12]}
+		v := evidenceView{Digest: digest.String()}
 		if d.Desk {
-			doc, received, err := pg.openEvidence(pg.ctx, digest)
-			switch {
-			case err == nil:
-				v.Here, v.Name, v.Size, v.Photo, v.Received = true, doc.Name, len(doc.Document), doc.Media == office.MediaJPEG, received
-				v.URL = pg.URL("/review/", d.Number, "/evidence/", v.Digest)
-			case errors.Is(err, office.ErrKey), errors.Is(err, office.ErrDamaged):
-				v.Refused = pg.T("review.evidence.refused")
-				if errors.Is(err, errNoEvidenceKey) {
-					v.Refused = pg.T("review.evidence.nokey")
-				}
-			case !errors.Is(err, office.ErrNotFound):
+			var err error
+			if v, err = pg.evidenceView(digest, pg.URL("/review/", d.Number)); err != nil {
 				return nil, err
 			}
 		}
 		out = append(out, v)
 	}
 	return out, nil
+}
+
+// evidenceView says what a document is, for the desk; below is the page it belongs
+// to.
+func (pg *page) evidenceView(digest cityid.Digest, below string) (evidenceView, error) {
+	v := evidenceView{Digest: digest.String()}
+	doc, received, err := pg.openEvidence(pg.ctx, digest)
+	switch {
+	case err == nil:
+		v.Here, v.Name, v.Size, v.Photo, v.Received = true, doc.Name, len(doc.Document), doc.Media == office.MediaJPEG, received
+		v.URL = below + "/evidence/" + v.Digest
+	case errors.Is(err, errNoEvidenceKey):
+		v.Refused = pg.T("review.evidence.nokey")
+	case errors.Is(err, office.ErrKey), errors.Is(err, office.ErrDamaged):
+		v.Refused = pg.T("review.evidence.refused")
+	case !errors.Is(err, office.ErrNotFound):
+		return v, err
+	}
+	return v, nil
 }
 
 var errNoEvidenceKey = errors.New("this portal was started without the key that opens evidence")
@@ -116,7 +125,12 @@ func (p *portal) reviewEvidence(w http.ResponseWriter, r *http.Request, pg *page
 	if !named {
 		return errNoPage
 	}
-	doc, _, err := pg.openEvidence(r.Context(), digest)
+	return pg.sendEvidence(w, digest)
+}
+
+// sendEvidence opens a document and sends it to an officer.
+func (pg *page) sendEvidence(w http.ResponseWriter, digest cityid.Digest) error {
+	doc, _, err := pg.openEvidence(pg.ctx, digest)
 	switch {
 	case errors.Is(err, office.ErrNotFound):
 		return errNoPage
@@ -125,7 +139,7 @@ func (p *portal) reviewEvidence(w http.ResponseWriter, r *http.Request, pg *page
 	case err != nil:
 		return err
 	}
-	p.Log.Info("evidence opened", "proposal", n, "digest", digest, "key", pg.Fingerprint(pg.Key()))
+	pg.Log.Info("evidence opened", "digest", digest, "key", pg.Fingerprint(pg.Key()))
 	writeDocument(w, &doc)
 	return nil
 }

@@ -213,7 +213,7 @@ func (pg *page) placeMap(l cityid.Location, title string) (*drawing, error) {
 	if err != nil {
 		return nil, err
 	}
-	marks = append(marks, mapMark{Lat: float64(l.Lat) / 1e7, Lon: float64(l.Lon) / 1e7, Title: title})
+	marks = append(marks, mapMark{Lat: float64(l.Lat) / 1e7, Lon: float64(l.Lon) / 1e7, Title: title, Own: true})
 	return &drawing{
 		SVG: pg.basemap.draw(v, pg.T("review.map"), marks), Source: pg.basemap.Source, Approval: pg.basemap.Approval,
 		Marks: marks, Total: total + 1,
