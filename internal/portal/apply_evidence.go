@@ -182,7 +182,7 @@ func (pg *page) store(d *draft, b []byte, name, media string) (bool, error) {
 // one if it can not be shown as it is.
 func fileName(given string, n int) string {
 	name := strings.TrimSpace(path.Base(strings.ReplaceAll(given, "\\", "/")))
-	if cityid.CheckText("file name", name, true) != nil || len(name) > 120 || strings.ContainsRune("=+-@.", rune(name[0])) {
+	if cityid.CheckText("file name", name, true) != nil || len(name) > 120 || name == "/" || strings.ContainsRune("=+-@.", rune(name[0])) {
 		return "document-" + strconv.Itoa(n)
 	}
 	return name
