@@ -108,49 +108,68 @@ func TestScreens(t *testing.T) {
 	chromium(t)
 	axe := axeFile(t)
 	d := startDemo(t)
-	b := startBrowser(t)
-	largest, what := 0.0, ""
 	for _, lang := range []string{"zh", "en"} {
-		people := map[string]*tab{}
-		for _, s := range allScreens {
-			if s.host == "" {
-				s.host = "localhost"
+		t.Run(lang, func(t *testing.T) {
+			t.Parallel()
+			w := &watched{T: t, lang: lang, axe: axe, demo: d, browser: startBrowser(t), people: map[string]*tab{}}
+			for _, s := range allScreens {
+				w.look(s)
 			}
-			who := people[s.host+" "+s.key]
-			if who == nil {
-				who = b.tab(strings.TrimSpace(s.key + " at " + s.host))
-				if people[s.host+" "+s.key] = who; s.key != "" {
-					who.signInWith(d.at(s.host), lang, s.key)
-				}
-			}
-			for _, width := range []int64{1280, 390} {
-				who.viewport(width, 900)
-				who.open(d.at(s.host) + "/" + lang + s.path)
-				name := fmt.Sprintf("%s-%s-%d", s.name, lang, width)
-				if over := eval[float64](who, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
-					t.Errorf("%s: the page is %.0f pixels wider than its window", name, over)
-				}
-				if text := eval[string](who, "document.body.innerText"); strings.Contains(text, "⟦") {
-					t.Errorf("%s lacks a text", name)
-				}
-				who.mu.Lock()
-				if who.received > largest {
-					largest, what = who.received, name
-				}
-				if who.received > maxTransfer {
-					t.Errorf("%s: %.0f octets were transferred, at most %d", name, who.received, maxTransfer)
-				}
-				who.mu.Unlock()
-				if axe != "" {
-					checkAccessibility(t, who, name, axe)
-				}
-				if *screens != "" {
-					draw(t, who, name)
-				}
-			}
+			t.Logf("largest page: %s with %.0f octets; slowest first render: %s after %.0f ms", w.largest, w.octets, w.slowest, w.render)
+		})
+	}
+}
+
+// watched looks at pages in one language.
+type watched struct {
+	*testing.T
+	lang, axe string
+	demo      *runningDemo
+	browser   *browser
+	people    map[string]*tab // by host and key
+
+	largest, slowest string
+	octets, render   float64
+}
+
+// look opens a screen at both widths.
+func (w *watched) look(s screen) {
+	if s.host == "" {
+		s.host = "localhost"
+	}
+	who := w.people[s.host+" "+s.key]
+	if who == nil {
+		who = w.browser.tab(strings.TrimSpace(s.key + " at " + s.host))
+		if w.people[s.host+" "+s.key] = who; s.key != "" {
+			who.signInWith(w.demo.at(s.host), w.lang, s.key)
 		}
 	}
-	t.Logf("largest page: %s with %.0f octets", what, largest)
+	for _, width := range []int64{1280, 390} {
+		who.viewport(width, 900)
+		who.open(w.demo.at(s.host) + "/" + w.lang + s.path)
+		name := fmt.Sprintf("%s-%s-%d", s.name, w.lang, width)
+		if over := eval[float64](who, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
+			w.Errorf("%s: the page is %.0f pixels wider than its window", name, over)
+		}
+		if text := eval[string](who, "document.body.innerText"); strings.Contains(text, "⟦") {
+			w.Errorf("%s lacks a text", name)
+		}
+		if at := eval[float64](who, `performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0`); at > w.render {
+			w.render, w.slowest = at, name
+		}
+		if octets := who.transferred(); octets > w.octets {
+			w.octets, w.largest = octets, name
+		}
+		if w.octets > maxTransfer {
+			w.Errorf("%s: %.0f octets were transferred, at most %d", w.largest, w.octets, maxTransfer)
+		}
+		if w.axe != "" {
+			checkAccessibility(w.T, who, name, w.axe)
+		}
+		if *screens != "" {
+			draw(w.T, who, name)
+		}
+	}
 }
 
 // checkAccessibility runs axe-core over the page.

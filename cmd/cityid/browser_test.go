@@ -269,6 +269,13 @@ func (t *tab) open(address string) {
 	do(t, "open "+address, chromedp.Navigate(address))
 }
 
+// transferred returns the octets received since the last visit began.
+func (t *tab) transferred() float64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.received
+}
+
 // eval evaluates an expression, and waits for it if it is a promise.
 func eval[T any](t *tab, expression string) T {
 	t.Helper()
