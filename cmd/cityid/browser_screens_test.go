@@ -74,6 +74,7 @@ var allScreens = []screen{
 	{name: "work-links", path: "/work/MA.156.1301.01/links", key: "urban-1"},
 	{name: "work-hosts", path: "/work/MA.156.1301/hosts", key: "shijiazhuang-1"},
 	{name: "work-status", path: "/work/MA.156.1301.02/status?to=retired", key: "shijiazhuang-1"},
+	{name: "work-audit", path: "/work/MA.156.1301/audit", key: "shijiazhuang-1"},
 	{name: "work-aliases", path: "/work/MA.156.1301/aliases", key: "shijiazhuang-1"},
 	{name: "labels", path: "/labels", key: "traffic-1"},
 	{name: "labels-below", path: "/labels?below=MA.156.1301.02", key: "traffic-1"},

@@ -120,6 +120,7 @@ type portal struct {
 	basemap    *baseMap
 	imports    *importDesk
 	crossForms *http.CrossOriginProtection
+	audits     chan struct{} // holds a token for each export that is being made
 	docket     *docket
 	tally      *tally
 	attempts   attempts      // to bring applications onto the chain
@@ -146,7 +147,7 @@ func New(c Config) (*Portal, error) {
 	}
 	p := &portal{Config: c, secure: origin.Scheme == "https", crossForms: http.NewCrossOriginProtection(), decoding: make(chan struct{}, 2), printing: make(chan struct{}, 2)}
 	p.docket, p.tally, p.receiving = &docket{source: c.Source, office: c.Office}, &tally{source: c.Source}, make(chan struct{}, 4)
-	p.imports = newImportDesk()
+	p.imports, p.audits = newImportDesk(), make(chan struct{}, auditsAtOnce)
 	if p.texts, err = loadCatalogues(); err != nil {
 		return nil, fmt.Errorf("portal: %w", err)
 	}

@@ -63,6 +63,7 @@ func (p *portal) workSteps() map[string]workStep {
 		"aliases":  {p.workAliases, p.workAliasesSend},
 		"allocate": {p.workAllocate, p.workAllocateSend},
 		"amend":    {p.workAmend, p.workAmendSend},
+		"audit":    {p.workAudit, p.workAuditSend},
 		"complete": {nil, p.workComplete},
 		"hosts":    {p.workHosts, p.workHostsSend},
 		"links":    {p.workLinks, p.workLinksSend},

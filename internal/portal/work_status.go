@@ -77,11 +77,11 @@ func (pg *page) changingStatus(at *workAt, f workForm) (*workStatus, error) {
 		}
 	}
 	if data.To == cityid.StatusRetired {
-		got, err := pg.Source.Children(pg.ctx, cityid.ChildrenQuery{Code: at.Code(), Limit: 1})
+		got, err := pg.Source.Children(pg.ctx, cityid.ChildrenQuery{Code: at.Code(), Limit: 500})
 		if err != nil {
 			return nil, err
 		}
-		data.Living = len(got.Records) > 0
+		data.Living = !got.Next.IsZero() || slices.ContainsFunc(got.Records, func(c cityid.Record) bool { return c.Status != cityid.StatusRetired })
 	}
 	return data, nil
 }

@@ -3,13 +3,17 @@
 package portal_test
 
 import (
+	"archive/zip"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"cityid"
+	"cityid/verify"
 )
 
 // form makes a form from names and values.
@@ -329,4 +333,61 @@ func TestWorkAliases(t *testing.T) {
 		t.Errorf("withdrawn: %+v %v", p, err)
 	}
 	b.send("/en/work/MA.156.1301.01/withdraw", workForm("proposal", "1"), 403)
+}
+
+// TestWorkAudit exports what changed below a city as a file to download.
+func TestWorkAudit(t *testing.T) {
+	w := newWorld(t)
+	w.record([]cityid.Signer{urbanKey}, cityid.Operation{Amend: &cityid.Amend{Code: urban, Revision: 1, Content: named("=1+1", "Urban")}})
+	path := "/en/work/MA.156.1301/audit"
+	b := w.browser()
+	b.work(path, 403, "cityid audit export --code MA.156.1301")
+	b.send(path, workForm("from", "2020-01-01", "to", "2099-12-31"), 403)
+	b.signIn(cityKey)
+	b.work(path, 200, `name="from"`, "cityid audit export")
+	b.send(path, workForm("from", "2020-01-01", "to", ""), 422, "Give a day")
+	b.send(path, workForm("from", "2020-01-01", "to", "2019-01-01"), 422, "ends before it begins")
+	a := b.send(path, workForm("from", "2020-01-01", "to", "2099-12-31", "proofs", "1"), 200)
+	if got := a.header.Get("Content-Disposition"); got != `attachment; filename="cityid-audit-MA.156.1301-2020-01-01-2099-12-31.zip"` {
+		t.Errorf("Content-Disposition: %s", got)
+	}
+	z, err := zip.NewReader(strings.NewReader(a.body), int64(len(a.body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(name string) string {
+		f, err := z.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		text, err := io.ReadAll(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if text := read("changes.csv"); !strings.Contains(text, "'=1+1") || !strings.Contains(text, "MA.156.1301.02") {
+		t.Errorf("changes.csv: %s", text)
+	}
+	trust, err := verify.ParseTrustFile([]byte(read("trust.json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(read("proofs.tsv")) {
+		cells := strings.Split(strings.TrimSpace(line), "\t")
+		at, err := time.Parse(time.RFC3339, cells[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := verify.Options{Now: time.Now(), At: at, Code: cityid.MustParse(cells[1]), Kind: cityid.AnswerHistory}
+		if r := verify.CheckEncoded(trust.Latest(), []byte(read(cells[0])), o); r.Verdict != verify.Valid {
+			t.Errorf("%s: %s: %s", cells[0], r.Verdict, r.Message)
+		}
+		n++
+	}
+	if n != 3 { // the city and its departments
+		t.Errorf("%d proofs, want 3", n)
+	}
 }
