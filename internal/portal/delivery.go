@@ -114,10 +114,14 @@ func (p *portal) receive(w http.ResponseWriter, r *http.Request) error {
 	return p.Office.LinkEvidence(r.Context(), number, a.Proposal.Evidence)
 }
 
+// sweepPause is how often what has expired in the office is removed.
+const sweepPause = 5 * time.Minute
+
 // Run does what the portal does by itself until ctx ends: it follows what happens
-// to proposals, notes which applications and changes of officers were recorded, and
-// sends evidence to the offices of those who decide. At its end it also ends the
-// imports under way, which go on when they are resumed. It returns
+// to proposals, notes which applications and changes of officers were recorded,
+// sends evidence to the offices of those who decide, and removes what has expired
+// from its own. At its end it also ends the imports under way, which go on when
+// they are resumed. It returns
 // nil when it was stopped; what fails on the way is logged and tried again.
 func (p *Portal) Run(ctx context.Context) error {
 	if p.Office == nil {
@@ -128,7 +132,14 @@ func (p *Portal) Run(ctx context.Context) error {
 	defer client.CloseIdleConnections()
 	defer p.imports.stopAll()
 	warned := ""
+	var swept time.Time
 	for ctx.Err() == nil {
+		if time.Since(swept) > sweepPause {
+			swept = time.Now()
+			if _, err := p.Office.Sweep(ctx); err != nil && ctx.Err() == nil {
+				p.Log.Warn("what has expired in the office was not removed", "error", err)
+			}
+		}
 		err := errors.Join(p.docket.catchUp(ctx), p.settleIntake(ctx), p.settleOfficers(ctx), p.copyEvidence(ctx), p.deliver(ctx, client))
 		if err != nil && ctx.Err() == nil && err.Error() != warned {
 			warned = err.Error()
