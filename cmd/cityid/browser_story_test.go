@@ -24,7 +24,9 @@ import (
 type story struct {
 	lang string
 	city struct{ zh, en, gb2260, code string }
-	say  map[string]string
+	// keys by which the reviewers of two institutes sign in at first
+	reviewers [2]string
+	say       map[string]string
 }
 
 // TestStory is the main job, in a browser, in both languages: a city applies,
@@ -44,9 +46,11 @@ func TestStory(t *testing.T) {
 
 var stories = []story{
 	{lang: "zh", city: struct{ zh, en, gb2260, code string }{"雄安新区", "Xiong'an", "133100", "MA.156.1331"},
-		say: map[string]string{"open": "0 方同意，需 2 方", "one": "1 方同意，需 2 方", "granted": "MA.156.1331 已分配", "here": "由您的浏览器核验", "valid": "真实有效"}},
+		reviewers: [2]string{"institute-a-1", "institute-b-1"},
+		say:       map[string]string{"open": "0 方同意，需 2 方", "one": "1 方同意，需 2 方", "granted": "MA.156.1331 已分配", "here": "由您的浏览器核验", "valid": "真实有效"}},
 	{lang: "en", city: struct{ zh, en, gb2260, code string }{"济源示范区", "Jiyuan", "419000", "MA.156.4190"},
-		say: map[string]string{"open": "0 of 2 have approved", "one": "1 of 2 have approved", "granted": "MA.156.4190 is allocated", "here": "Checked in your browser", "valid": "Valid"}},
+		reviewers: [2]string{"institute-a-2", "institute-b-2"},
+		say:       map[string]string{"open": "0 of 2 have approved", "one": "1 of 2 have approved", "granted": "MA.156.4190 is allocated", "here": "Checked in your browser", "valid": "Valid"}},
 }
 
 func (s *story) run(t *testing.T, d *runningDemo) {
@@ -56,10 +60,10 @@ func (s *story) run(t *testing.T, d *runningDemo) {
 
 	// The applicant's page follows what the institutes decide.
 	first, second := b.tab("institute A"), b.tab("institute B")
-	first.signInWith(d.at("localhost"), s.lang, "institute-a-1")
+	s.bindPasskey(d, first, "localhost", s.reviewers[0])
 	s.approve(d, first, "localhost", number)
 	mayor.has(s.say["one"])
-	second.signInWith(d.at("b.localhost"), s.lang, "institute-b-1")
+	s.bindPasskey(d, second, "b.localhost", s.reviewers[1])
 	s.approve(d, second, "b.localhost", number)
 	mayor.has(s.say["granted"])
 
@@ -127,6 +131,29 @@ func (s *story) apply(t *testing.T, d *runningDemo, mayor *tab) string {
 	return eval[string](mayor, `fetch("/v1/proposals?limit=1").then((r) => r.json()).then((p) => String(p.proposals[0].proposal.number))`)
 }
 
+// bindPasskey has a reviewer make a passkey at their institute's portal, put it
+// into the policy beside the key they have, and sign in with it.
+func (s *story) bindPasskey(d *runningDemo, who *tab, host, key string) {
+	who.signInWith(d.at(host), s.lang, key)
+	who.open(d.at(host) + "/" + s.lang + "/account/credential")
+	who.click(`button[data-sign="make"]`)
+	who.wait(`document.getElementById("key").value.startsWith("webauthn-p256:")`)
+	who.submit(`form[action$="/account/credential"]`)
+	who.click("#sign-now")
+	who.wait(`location.search.includes("done=")`)
+	who.open(d.at(host) + "/" + s.lang + "/account")
+	who.submit(`form[action$="/sign-out"]`)
+	who.wait(`location.pathname == "/` + s.lang + `/"`)
+	s.signIn(d, who, host)
+}
+
+// signIn signs in with the passkey of a tab.
+func (s *story) signIn(d *runningDemo, who *tab, host string) {
+	who.open(d.at(host) + "/" + s.lang + "/sign-in")
+	who.click(`button[data-sign="sign-in"]:not([data-from])`)
+	who.wait(`location.pathname == "/` + s.lang + `/account"`)
+}
+
 // approve has one institute approve a proposal at its own portal.
 func (s *story) approve(d *runningDemo, who *tab, host, number string) {
 	who.open(d.at(host) + "/" + s.lang + "/review/" + number)
@@ -139,9 +166,7 @@ func (s *story) approve(d *runningDemo, who *tab, host, number string) {
 
 // department has the city make a department, and returns its code.
 func (s *story) department(d *runningDemo, mayor *tab) string {
-	mayor.open(d.url + "/" + s.lang + "/sign-in")
-	mayor.click(`button[data-sign="sign-in"]:not([data-from])`)
-	mayor.wait(`location.pathname == "/` + s.lang + `/account"`)
+	s.signIn(d, mayor, "localhost")
 	mayor.open(d.url + "/" + s.lang + "/work/" + s.city.code + "/allocate?kind=department")
 	mayor.fill("#name-zh", "市政管理局")
 	mayor.fill("#name-en", "Municipal Works")
