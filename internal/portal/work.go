@@ -97,7 +97,7 @@ func (p *portal) workPage(w http.ResponseWriter, r *http.Request, pg *page) erro
 	if err != nil {
 		return cityid.Errorf(cityid.ErrNotFound, "the address is no code: %v", err)
 	}
-	if code.String() != path && r.Method == http.MethodGet {
+	if code.String() != path && r.Method != http.MethodPost {
 		u := url.URL{Path: strings.TrimSuffix(pg.URL("/work/", code.String(), "/", name), "/"), RawQuery: r.URL.RawQuery}
 		http.Redirect(w, r, u.String(), http.StatusPermanentRedirect)
 		return nil
@@ -108,7 +108,7 @@ func (p *portal) workPage(w http.ResponseWriter, r *http.Request, pg *page) erro
 		return err
 	}
 	step := steps[name]
-	if r.Method == http.MethodGet {
+	if r.Method != http.MethodPost { // HEAD comes as GET does
 		if step.show == nil {
 			http.Redirect(w, r, at.URL, http.StatusSeeOther)
 			return nil

@@ -100,28 +100,27 @@ func (pg *page) knownClasses(at *workAt) ([]navItem, error) {
 }
 
 // mayAllocate answers with a refusal unless the visitor may take part in
-// allocating below the code.
-func (pg *page) mayAllocate(w http.ResponseWriter, r *http.Request, at *workAt) (bool, error) {
-	apex, err := pg.mayAsApex(at)
-	if err != nil || apex {
-		return apex, err
-	}
-	return pg.mayWork(w, r, at)
-}
-
-// mayAsApex reports whether the visitor has a voice in the apex, which decides
-// some kinds instead of the parent.
-func (pg *page) mayAsApex(at *workAt) (bool, error) {
-	if at.Idle != nil || at.May || !slices.ContainsFunc(at.Rule.Rule.Kinds, func(k cityid.KindRule) bool {
-		return k.Apex && slices.Contains(k.Parents, at.Record.Kind)
-	}) {
-		return false, nil
+// allocating below the code: in what governs it, or, where that decides some
+// kinds instead, in the apex. Of a kind that was chosen it asks its decider.
+func (pg *page) mayAllocate(w http.ResponseWriter, r *http.Request, at *workAt, kind string) (bool, error) {
+	i := slices.IndexFunc(at.Rule.Rule.Kinds, func(k cityid.KindRule) bool {
+		return k.Apex && slices.Contains(k.Parents, at.Record.Kind) && (kind == "" || kind == k.Kind.String())
+	})
+	if i < 0 || at.Idle != nil || kind == "" && at.May {
+		return pg.mayWork(w, r, at)
 	}
 	apex, err := pg.apexOf(at)
 	if err != nil {
 		return false, err
 	}
-	return pg.takesPart(apex)
+	ok, err := pg.takesPart(apex)
+	switch {
+	case err != nil || ok:
+		return ok, err
+	case kind == "":
+		return pg.mayWork(w, r, at)
+	}
+	return false, pg.refuseWork(w, r, at, apex, "")
 }
 
 func (pg *page) apexOf(at *workAt) (cityid.Code, error) {
@@ -133,7 +132,7 @@ func (pg *page) apexOf(at *workAt) (cityid.Code, error) {
 }
 
 func (p *portal) workAllocate(w http.ResponseWriter, r *http.Request, pg *page, at *workAt) error {
-	if ok, err := pg.mayAllocate(w, r, at); !ok || err != nil {
+	if ok, err := pg.mayAllocate(w, r, at, r.FormValue("kind")); !ok || err != nil {
 		return err
 	}
 	data, err := pg.allocating(at, workForm{r.URL.Query()})
@@ -152,7 +151,7 @@ func (pg *page) showAllocate(w http.ResponseWriter, r *http.Request, status int,
 }
 
 func (p *portal) workAllocateSend(w http.ResponseWriter, r *http.Request, pg *page, at *workAt) error {
-	if ok, err := pg.mayAllocate(w, r, at); !ok || err != nil {
+	if ok, err := pg.mayAllocate(w, r, at, r.FormValue("kind")); !ok || err != nil {
 		return err
 	}
 	f := formOf(r)
@@ -369,7 +368,7 @@ func (pg *page) checkNote(f workForm) {
 
 // workMany shows the small table.
 func (p *portal) workMany(w http.ResponseWriter, r *http.Request, pg *page, at *workAt) error {
-	if ok, err := pg.mayAllocate(w, r, at); !ok || err != nil {
+	if ok, err := pg.mayAllocate(w, r, at, r.FormValue("kind")); !ok || err != nil {
 		return err
 	}
 	data, err := pg.allocating(at, workForm{r.URL.Query()})
@@ -386,7 +385,7 @@ func (pg *page) showMany(w http.ResponseWriter, r *http.Request, status int, dat
 
 // workManySend allocates all lines of the table in one transaction.
 func (p *portal) workManySend(w http.ResponseWriter, r *http.Request, pg *page, at *workAt) error {
-	if ok, err := pg.mayAllocate(w, r, at); !ok || err != nil {
+	if ok, err := pg.mayAllocate(w, r, at, r.FormValue("kind")); !ok || err != nil {
 		return err
 	}
 	data, err := pg.allocating(at, formOf(r))

@@ -148,6 +148,70 @@ func TestWorkAllocate(t *testing.T) {
 	b.send("/en/work/MA.156.13/allocate", workForm("kind", "city", "code", "1302"), 403)
 }
 
+// TestWorkAllocateFromAbove leaves kinds that the apex decides to its members,
+// as a proposal, and tells others so.
+func TestWorkAllocateFromAbove(t *testing.T) {
+	w := newWorld(t)
+	path := "/en/work/MA.156.13/allocate"
+	tangshan := workForm("kind", "city", "code", "1302", "name-zh", "唐山市", "name-en", "Tangshan", "alias-gb2260", "130200")
+	b := w.browser()
+	b.signIn(provinceKey)
+	b.work(path+"?kind=city", 403, "Root zone for trials decides this")
+	b.send(path, tangshan, 403, "Root zone for trials decides this")
+	b.work(path+"?kind=county", 200)
+	a := w.browser()
+	a.signIn(officer(0, 0))
+	a.work(path+"?kind=city", 200, "decided by the institutes")
+	a.work(path+"?kind=county", 403)
+	a.send(path, workForm("kind", "city", "code", "1302", "name-zh", "唐山市", "name-en", "Tangshan"), 422, "is needed")
+	a.signRequest(a.post(path, tangshan), officer(0, 0))
+	city := cityid.MustParse("MA.156.1302")
+	if _, err := w.engine.Record(t.Context(), city); err == nil {
+		t.Fatal("one institute alone allocated a city")
+	}
+	p, err := w.engine.Proposal(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.record([]cityid.Signer{officer(1, 0)}, cityid.Operation{Approve: &cityid.Approve{Proposal: 1, Digest: p.Digest}})
+	if r := w.rec(city); r.Parent != hebei {
+		t.Errorf("allocated %+v", r)
+	}
+}
+
+// TestWorkDisclosure takes no open content for sealed classes, and rounds
+// locations of coarse ones.
+func TestWorkDisclosure(t *testing.T) {
+	w := newWorld(t)
+	class := func(code string) cityid.Operation {
+		return cityid.Operation{Allocate: &cityid.Allocate{Items: []cityid.Allocation{{Code: cityid.MustParse(code), Kind: cityid.KindClass}}}}
+	}
+	w.record([]cityid.Signer{urbanKey}, class("MA.156.1301.01/20.020101"), class("MA.156.1301.01/20.030101"))
+	b := w.browser()
+	b.signIn(urbanKey)
+	sealed, coarse := "/en/work/MA.156.1301.01/20.020101/allocate", "/en/work/MA.156.1301.01/20.030101/allocate"
+	b.work(sealed+"?kind=object", 200, "registered sealed only")
+	b.send(sealed, workForm("kind", "object", "code", "000001", "name-zh", "秘密"), 422, "registered sealed only")
+	b.work(coarse+"?kind=object", 200, "the location is rounded")
+	b.signRequest(b.post(coarse, workForm("kind", "object", "code", "000001", "lat", "38.04567", "lon", "114.51234")), urbanKey)
+	if l := w.rec(cityid.MustParse("MA.156.1301.01/20.030101/000001")).Content.Location; l == nil || l.Lat != 38_0500000 || l.Lon != 114_5100000 {
+		t.Errorf("location %+v", l)
+	}
+}
+
+// TestWorkHead answers a request for headers as one for the page, whatever the
+// address: it changes nothing.
+func TestWorkHead(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser()
+	b.signIn(cityKey)
+	for _, step := range []string{"", "/allocate", "/status", "/veto", "/withdraw", "/audit"} {
+		if a := b.do("HEAD", "/en/work/MA.156.1301.01"+step, "", nil); a.status != 200 && a.status != 403 && a.header.Get("Location") != "/en/work/MA.156.1301.01" {
+			t.Errorf("HEAD %s: %d to %s", step, a.status, a.header.Get("Location"))
+		}
+	}
+}
+
 // TestWorkAmend changes names and documents, and notices who came first.
 func TestWorkAmend(t *testing.T) {
 	w := newWorld(t)
