@@ -79,6 +79,8 @@ var allScreens = []screen{
 	{name: "labels", path: "/labels", key: "traffic-1"},
 	{name: "labels-below", path: "/labels?below=MA.156.1301.02", key: "traffic-1"},
 	{name: "labels-runs", path: "/labels/runs", key: "traffic-1"},
+	{name: "field", path: "/field", key: "traffic-field"},
+	{name: "field-log", path: "/field/log", key: "traffic-field"},
 	{name: "labels-certificate", path: "/labels/certificate?code=MA.156.1301.02", key: "traffic-1"},
 }
 

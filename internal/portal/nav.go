@@ -21,7 +21,7 @@ func (pg *page) Nav() []navItem {
 		{"/verify", "page.nav.verify", []string{"verify", "scan"}},
 		{"/apply", "page.nav.apply", []string{"apply"}},
 		{"/review", "page.nav.review", []string{"review", "officers"}},
-		{"/work", "page.nav.work", []string{"work", "labels", "imports"}},
+		{"/work", "page.nav.work", []string{"work", "labels", "field", "imports"}},
 		{"/chain", "page.nav.chain", []string{"chain"}},
 	} {
 		item := navItem{URL: pg.URL(e.path), Text: pg.T(e.key)}
