@@ -59,6 +59,7 @@ var allScreens = []screen{
 	{name: "officers", path: "/officers", host: "b.localhost", key: "institute-b-1"},
 	{name: "officers-over", path: "/officers/1/hand-over", host: "b.localhost", key: "institute-b-1"},
 	{name: "credential", path: "/account/credential", host: "b.localhost", key: "institute-b-1"},
+	{name: "work-policy", path: "/work/MA.156.1301/policy", key: "shijiazhuang-1"},
 	{name: "about", path: "/about"},
 	{name: "not-found", path: "/nowhere"},
 	{name: "sign-in", path: "/sign-in"},

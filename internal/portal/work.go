@@ -25,6 +25,7 @@ import (
 //	/work/CODE/hosts      hosts that links of codes below may use
 //	/work/CODE/status     suspend, restore, retire
 //	/work/CODE/aliases    crosswalk entries
+//	/work/CODE/policy     whose keys decide, and how many
 //	/work/CODE/audit      an archive of all changes in a period
 //
 // Everybody may look. A form is shown to whoever has a voice in the policy that
@@ -68,6 +69,7 @@ func (p *portal) workSteps() map[string]workStep {
 		"hosts":    {p.workHosts, p.workHostsSend},
 		"links":    {p.workLinks, p.workLinksSend},
 		"many":     {p.workMany, p.workManySend},
+		"policy":   {p.workKeys, p.workKeysSend},
 		"status":   {p.workStatus, p.workStatusSend},
 		"veto":     {nil, p.workVeto},
 		"withdraw": {nil, p.workWithdraw},
