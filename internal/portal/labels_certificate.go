@@ -184,9 +184,20 @@ func (pg *page) certificateKeys(data *certificateData, c *label.Certificate, cho
 		"template": {data.Template}, "lang": {data.Lang}, "heading": {data.Heading}, "contact": {data.Contact},
 	}
 	data.Post = pg.URL("/labels/certificate/sign?", v.Encode())
-	data.Command = "cityid label png " + c.Code.String() + " --certify KEY --issued " + data.Issued + " --expires " + data.Expires +
-		" --public-url " + strings.ToLower(pg.Public.String()) + " --node " + pg.Origin + " -o certificate.png"
+	data.Command = "cityid label png " + c.Code.String() + " --certify KEY \\\n  --issued " + data.Issued + " --expires " + data.Expires +
+		" --public-url " + publicAddress(pg.Public) + " \\\n  --node " + pg.Origin + " -o certificate.png"
 	return nil
+}
+
+// publicAddress writes where labels point as a command takes it: the scheme and
+// host in lower case, a path prefix as it is.
+func publicAddress(u label.PublicURL) string {
+	scheme, rest, _ := strings.Cut(u.String(), "://")
+	_, prefix, _ := strings.Cut(rest, "/")
+	if prefix != "" {
+		prefix = "/" + prefix
+	}
+	return strings.ToLower(scheme) + "://" + u.Host() + prefix
 }
 
 // candidates lists the assert keys of a code's own line.

@@ -285,6 +285,18 @@ func TestCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.must(b.sendForm("/en/labels/certificate", form(""), map[string][]byte{"picture": drawn}), http.StatusSeeOther)
+	// A signature made in the browser, and one by another key.
+	where := "/en/labels/certificate/sign?" + url.Values{"code": {parks.String()}, "issued": {"2026-01-01"}, "expires": {"2199-01-01"}, "key": {parksAssert.Key.String()}}.Encode()
+	var next struct{ Next string }
+	b.must(b.script(where, map[string]any{"key": parksAssert.Key, "signature": cityid.Bytes(c.Signature[:])}, &next), 200)
+	b.must(b.get(next.Next), 200, "1 symbol was drawn and decoded")
+	for _, bad := range []map[string]any{
+		{"key": strangerKey.Key, "signature": cityid.Bytes(foreign.Signature[:])}, {"key": parksAssert.Key, "signature": cityid.Bytes(foreign.Signature[:])}, {"key": parksAssert.Key, "signature": cityid.Bytes("x")},
+	} {
+		if a := b.script(where, bad, nil); a.status < 400 || a.status >= 500 {
+			t.Errorf("a wrong signature is taken: %d", a.status)
+		}
+	}
 	stranger := w.browser()
 	stranger.signIn(trafficKey)
 	if a := stranger.get("/en/labels/certificate?code=" + parks.String()); a.status != http.StatusForbidden {
