@@ -70,7 +70,7 @@ func (p *portal) fieldScans(w http.ResponseWriter, r *http.Request, pg *page) er
 		pg.refuseField("file", pg.T("field.scans.notable", err))
 		return pg.showLog(w, r, http.StatusUnprocessableEntity)
 	}
-	scans, problems := parseScans(table)
+	scans, problems := pg.parseScans(table)
 	if len(problems) > 0 {
 		for _, text := range problems {
 			pg.refuseField("file", text)
@@ -95,18 +95,18 @@ func (p *portal) fieldScans(w http.ResponseWriter, r *http.Request, pg *page) er
 
 // parseScans reads a table of scans strictly; what is wrong is named with its
 // line.
-func parseScans(t *bulk.Table) (scans []office.Scan, problems []string) {
+func (pg *page) parseScans(t *bulk.Table) (scans []office.Scan, problems []string) {
 	at := map[string]int{}
 	for name, titles := range scanColumns {
 		at[name] = slices.IndexFunc(t.Header, func(h string) bool { return slices.Contains(titles, strings.ToLower(strings.TrimSpace(h))) })
 	}
 	switch {
 	case at["code"] < 0 || at["time"] < 0:
-		return nil, []string{"the table has no column named code (代码), or none named time (时间)"}
+		return nil, []string{pg.T("field.scans.columns")}
 	case (at["lat"] < 0) != (at["lon"] < 0):
-		return nil, []string{"the table has one of the columns lat and lon: want both or neither"}
+		return nil, []string{pg.T("field.scans.half")}
 	case len(t.Rows) == 0 || len(t.Rows) > maxScanRows:
-		return nil, []string{fmt.Sprintf("the table has %d rows: want 1 to %d", len(t.Rows), maxScanRows)}
+		return nil, []string{pg.T("field.scans.size", grouped(len(t.Rows)), grouped(maxScanRows))}
 	}
 	for _, row := range t.Rows {
 		cell := func(name string) string {
@@ -117,7 +117,7 @@ func parseScans(t *bulk.Table) (scans []office.Scan, problems []string) {
 		}
 		s, err := parseScan(cell)
 		if err != nil {
-			problems = append(problems, fmt.Sprintf("%d: %v", row.Line, err))
+			problems = append(problems, pg.T("field.scans.line", row.Line, err))
 			if len(problems) == problemsSaid {
 				break
 			}

@@ -279,7 +279,7 @@ func (p *portal) labelsChoose(w http.ResponseWriter, r *http.Request, pg *page) 
 	switch r.PostForm.Get("what") {
 	case "list":
 		field = "paste"
-		codes, problems = parseCodeList(pasted)
+		codes, problems = pg.parseCodeList(pasted)
 	case "all":
 		below, err := cityid.Parse(r.PostForm.Get("below"))
 		if err != nil {
@@ -302,7 +302,7 @@ func (p *portal) labelsChoose(w http.ResponseWriter, r *http.Request, pg *page) 
 			return err
 		}
 	default:
-		codes, problems = parseCodeList(strings.Join(r.PostForm["code"], "\n"))
+		codes, problems = pg.parseCodeList(strings.Join(r.PostForm["code"], "\n"))
 	}
 	switch {
 	case len(problems) > 0:
@@ -345,16 +345,16 @@ func (pg *page) choose(w http.ResponseWriter, r *http.Request, field, pasted str
 
 // parseCodeList reads codes, with or without check characters, or texts of
 // labels, separated by blanks, commas or semicolons; each counts once.
-func parseCodeList(text string) (codes []cityid.Code, problems []string) {
+func (pg *page) parseCodeList(text string) (codes []cityid.Code, problems []string) {
 	if len(text) > maxPasted {
-		return nil, []string{fmt.Sprintf("%d > %d", len(text), maxPasted)}
+		return nil, []string{pg.T("labels.paste.long", grouped(maxPasted))}
 	}
 	seen := map[cityid.Code]bool{}
 	for word := range strings.FieldsFuncSeq(text, func(c rune) bool { return strings.ContainsRune(" \t\r\n,;，；、\ufeff\"", c) }) {
 		payload, err := label.ParsePayload(word)
 		if err != nil {
 			if len(problems) < problemsSaid {
-				problems = append(problems, fmt.Sprintf("%.60s: %v", word, err))
+				problems = append(problems, pg.T("labels.paste.bad", fmt.Sprintf("%.60q", word), err))
 			}
 			continue
 		}

@@ -219,7 +219,7 @@ func (p *portal) labelsAgain(w http.ResponseWriter, r *http.Request, pg *page) e
 		return err
 	}
 	if r.PostForm.Get("what") != "all" {
-		some, problems := parseCodeList(r.PostForm.Get("paste"))
+		some, problems := pg.parseCodeList(r.PostForm.Get("paste"))
 		if len(problems) == 0 && len(some) == 0 {
 			problems = append(problems, pg.T("labels.none"))
 		}
