@@ -5,6 +5,8 @@ package portal
 import (
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 
 	"cityid"
@@ -25,6 +27,9 @@ type searchData struct {
 	Asked   bool
 	Clear   string
 	Map     string
+	Near    string  // place to search around, as the address has it
+	Away    string  // address of the search without it
+	Places  []place // provinces and what else lies directly below the zone
 }
 
 // hitView is one hit as shown.
@@ -32,6 +37,7 @@ type hitView struct {
 	cityid.SearchHit
 	Name, Other, Where string
 	Tag                tag
+	Away               string // how far it is from where the search looks
 }
 
 // search finds codes by whatever somebody types: a name, a code, an old number,
@@ -50,7 +56,10 @@ func (p *portal) search(w http.ResponseWriter, r *http.Request, pg *page) error 
 	if err != nil {
 		return err
 	}
-	data.Asked = data.Text != "" || len(query.Kinds)+len(query.Statuses) > 0 || !query.Below.IsZero()
+	data.Asked = data.Text != "" || len(query.Kinds)+len(query.Statuses) > 0 || !query.Below.IsZero() || query.Near != nil
+	if data.Places, err = pg.topPlaces(data); err != nil {
+		return err
+	}
 	if data.Asked {
 		if err := pg.runSearch(r, query, data); err != nil {
 			return err
@@ -113,6 +122,42 @@ func (pg *page) searchQuery(r *http.Request, data *searchData) (cityid.SearchQue
 			data.Where = pg.NameOf(a.Record.Content.Names, out.Below)
 		}
 	}
+	if s := q.Get("near"); s != "" {
+		lat, lon, ok := strings.Cut(s, ",")
+		l := &cityid.Location{}
+		if l.Lat, err = cityid.ParseDegrees(lat, 90); err == nil {
+			l.Lon, err = cityid.ParseDegrees(lon, 180)
+		}
+		if !ok || err != nil {
+			return out, cityid.Errorf(cityid.ErrMalformed, "near %.60q: want latitude,longitude in degrees", s)
+		}
+		out.Near, data.Near, data.Away = l, s, address(r, "near", "", "after", "")
+	}
+	return out, nil
+}
+
+// topPlaces lists the places directly below the zone, for narrowing a search, and
+// the one that it is narrowed to.
+func (pg *page) topPlaces(data *searchData) ([]place, error) {
+	node, err := pg.Source.Status(pg.ctx)
+	if err != nil {
+		return nil, err
+	}
+	pg.node = node
+	var out []place
+	for _, k := range []cityid.Kind{cityid.KindProvince, cityid.KindCity} {
+		got, err := pg.Source.Children(pg.ctx, cityid.ChildrenQuery{Code: node.Zone, Kind: k, Limit: 100})
+		if err != nil {
+			return nil, err
+		}
+		for i := range got.Records {
+			out = append(out, pg.placeOf(&got.Records[i]))
+		}
+	}
+	slices.SortFunc(out, func(a, b place) int { return strings.Compare(a.Code.String(), b.Code.String()) })
+	if !data.Below.IsZero() && !slices.ContainsFunc(out, func(x place) bool { return x.Code == data.Below }) {
+		out = append(out, place{Code: data.Below, Name: data.Where})
+	}
 	return out, nil
 }
 
@@ -128,6 +173,9 @@ func (pg *page) runSearch(r *http.Request, query cityid.SearchQuery, data *searc
 		if x.Where, err = pg.placeName(h.Parent, places); err != nil {
 			return err
 		}
+		if query.Near != nil {
+			x.Away = pg.metres(h.Distance)
+		}
 		data.Hits = append(data.Hits, x)
 	}
 	for _, c := range found.Suggest {
@@ -137,6 +185,14 @@ func (pg *page) runSearch(r *http.Request, query cityid.SearchQuery, data *searc
 		data.Next = address(r, "after", found.Next)
 	}
 	return nil
+}
+
+// metres writes a distance for people.
+func (pg *page) metres(n int64) string {
+	if n < 1000 {
+		return pg.T("search.metres", n)
+	}
+	return pg.T("search.kilometres", strconv.FormatFloat(float64(n)/1000, 'f', 1, 64))
 }
 
 // placeName names where a record belongs: its parents from the city down,

@@ -37,6 +37,19 @@ setInterval(() => {
   for (const t of document.querySelectorAll("time[data-time]")) t.textContent = ago(new Date(t.dateTime));
 }, 1000);
 
+// A search around where the visitor is: the place goes into the address, and
+// nowhere else.
+for (const button of document.querySelectorAll("[data-near]")) {
+  if (!navigator.geolocation) continue;
+  button.hidden = false;
+  button.addEventListener("click", () => navigator.geolocation.getCurrentPosition((at) => {
+    const here = new URL(location.href);
+    here.searchParams.set("near", at.coords.latitude.toFixed(5) + "," + at.coords.longitude.toFixed(5));
+    here.searchParams.delete("after");
+    location.assign(here.href);
+  }, () => { document.getElementById("near-error").textContent = button.dataset.near; }));
+}
+
 const summary = document.getElementById("error-summary");
 if (summary) summary.focus();
 
