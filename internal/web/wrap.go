@@ -25,6 +25,9 @@ const defaultBody = 1 << 20
 type WrapConfig struct {
 	Log     *slog.Logger   // access log; nil: none
 	Proxies []netip.Prefix // whose X-Forwarded-For and X-Request-Id are believed
+	// LogPath returns how the path of a request stands in the access log; nil: as
+	// it is.
+	LogPath func(*http.Request) string
 	// MaxBody returns how many octets the body of a request may have; nil: 1 MiB
 	// for all.
 	MaxBody func(*http.Request) int64
@@ -57,9 +60,9 @@ func RequestID(ctx context.Context) string {
 // Wrap returns the handler a server needs around all its others. It gives every
 // request an id (in the context, in problems, in the log, and in the answer's
 // X-Request-Id), finds the client's address, caps the body, turns a panic into a
-// problem, and writes one line to the access log: at level debug for reads that
-// went well, error for defects, and info for the rest. The line holds the path
-// but never the query or a header.
+// problem, removes the files into which a form was parsed, and writes one line to
+// the access log: at level debug for reads that went well, error for defects, and
+// info for the rest. The line holds the path but never the query or a header.
 //
 // It refuses addresses of over 4096 octets (414) and paths with empty or dot
 // segments (400), so that no handler behind it has to normalize one.
@@ -84,8 +87,9 @@ func Wrap(h http.Handler, c WrapConfig) http.Handler {
 			r.Body = http.MaxBytesReader(w, r.Body, limit(r))
 		}
 		defer func() {
+			removeFiles(r)
 			cut := handlePanic(out, r, recover(), log)
-			logAccess(log, r, out, i, time.Since(start))
+			logAccess(log, r, c.LogPath, out, i, time.Since(start))
 			if cut {
 				panic(http.ErrAbortHandler)
 			}
@@ -96,6 +100,14 @@ func Wrap(h http.Handler, c WrapConfig) http.Handler {
 		}
 		h.ServeHTTP(out, r)
 	})
+}
+
+// removeFiles removes the files into which a form was parsed. net/http does so only
+// for the request it has made, and r is a copy of that.
+func removeFiles(r *http.Request) {
+	if r.MultipartForm != nil {
+		_ = r.MultipartForm.RemoveAll() // what is left lies in the system's folder for such files
+	}
 }
 
 // handlePanic answers a panic with a problem, and reports whether the answer
@@ -115,7 +127,7 @@ func handlePanic(w *recorder, r *http.Request, p any, log *slog.Logger) (cut boo
 	return false
 }
 
-func logAccess(log *slog.Logger, r *http.Request, w *recorder, i *info, took time.Duration) {
+func logAccess(log *slog.Logger, r *http.Request, path func(*http.Request) string, w *recorder, i *info, took time.Duration) {
 	level := slog.LevelInfo
 	switch {
 	case w.status == http.StatusInternalServerError:
@@ -126,8 +138,12 @@ func logAccess(log *slog.Logger, r *http.Request, w *recorder, i *info, took tim
 	if !log.Enabled(r.Context(), level) {
 		return
 	}
+	at := r.URL.EscapedPath()
+	if path != nil {
+		at = path(r)
+	}
 	attrs := []slog.Attr{
-		slog.String("request", i.id), slog.String("method", cut(r.Method, 20)), slog.String("path", cut(r.URL.EscapedPath(), 300)),
+		slog.String("request", i.id), slog.String("method", cut(r.Method, 20)), slog.String("path", cut(at, 300)),
 		slog.Int("status", w.status), slog.Int64("octets", w.octets), slog.Duration("took", took), slog.String("client", i.client.String()),
 	}
 	if i.err != nil {

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
@@ -207,4 +209,57 @@ func ExampleWriteError() {
 	fmt.Print(w.Code, " ", w.Body)
 	// Output:
 	// 409 {"type":"urn:cityid:problem:conflict","title":"The record has changed meanwhile","status":409,"detail":"MA.156.1301 is at revision 4, not 3","code":"conflict"}
+}
+
+// TestWrapRemovesFiles leaves nothing on the disk of a form with a file that was
+// too large for memory.
+func TestWrapRemovesFiles(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"TMPDIR", "TMP", "TEMP"} {
+		t.Setenv(name, dir)
+	}
+	files := func() int {
+		list, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	during := 0
+	s := httptest.NewServer(Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseMultipartForm(0); err != nil {
+			t.Error(err)
+		}
+		during = files()
+	}), WrapConfig{MaxBody: func(*http.Request) int64 { return 64 << 20 }}))
+	defer s.Close()
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part, err := form.CreateFormFile("file", "large")
+	if err == nil {
+		_, err = part.Write(make([]byte, 11<<20)) // net/http keeps 10 MB more than it is told to
+	}
+	if err = errors.Join(err, form.Close()); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.Post(s.URL, form.FormDataContentType(), &body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	s.Close() // the handler and what is around it are done
+	if during != 1 || files() != 0 {
+		t.Errorf("%d files while the form was read, %d afterwards", during, files())
+	}
+}
+
+// TestWrapLogPath keeps out of the log what the caller says.
+func TestWrapLogPath(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	h := Wrap(Endpoint(NotFound), WrapConfig{Log: log, LogPath: func(*http.Request) string { return "/secret/…" }})
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/secret/5f1c", nil))
+	if !strings.Contains(out.String(), "/secret/…") || strings.Contains(out.String(), "path=/secret/5f1c") {
+		t.Errorf("log: %s", &out)
+	}
 }
