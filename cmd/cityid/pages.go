@@ -65,7 +65,7 @@ func (s *serving) handler(from source, zone cityid.Code, sites []site) (http.Han
 			resolver.ServeHTTP(w, r)
 		})
 	}
-	return web.Wrap(mux, web.WrapConfig{Log: s.Log, Proxies: s.Proxies, MaxBody: portal.MaxBody}), nil
+	return web.Wrap(mux, web.WrapConfig{Log: s.Log, Proxies: s.Proxies, MaxBody: portal.MaxBody, LogPath: portal.LogPath}), nil
 }
 
 // byHost chooses the site that a request's Host names.

@@ -108,7 +108,7 @@ func draftKeyOf(secret string) draftKey {
 }
 
 // NewDraft stores a draft and returns its resume code, which nobody can find out
-// again.
+// again. [ErrFull] says that there are too many.
 func (o *Office) NewDraft(ctx context.Context, content []byte) (resume string, err error) {
 	if len(content) > MaxDraft {
 		return "", draftTooLarge(content)
@@ -116,6 +116,9 @@ func (o *Office) NewDraft(ctx context.Context, content []byte) (resume string, e
 	secret := randomSymbols(secretSymbols)
 	k, now := draftKeyOf(secret), o.now()
 	err = o.write(ctx, func(tx *sql.Tx) error {
+		if err := roomForOne(ctx, tx, o.opts.Drafts, "drafts", `SELECT count(*) FROM draft`); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO draft (id, revision, content, reference, created, saved, expires) VALUES (?, 1, ?, '', ?, ?, ?)`,
 			k.id[:], enclose(k.key, content, k.where(1)), ms(now), ms(now), ms(now.Add(o.opts.DraftLife)))
 		return err
@@ -238,7 +241,8 @@ func (o *Office) DeleteDraft(ctx context.Context, resume string) error {
 
 // Attach adds a document to a draft, encrypted under its resume code, and
 // returns the attachment's name. A document without salt is given one, so that
-// its digest on the chain is settled from now on. The revision stays.
+// its digest on the chain is settled from now on. The revision stays. [ErrFull] says
+// that strangers' documents take all the room they may.
 func (o *Office) Attach(ctx context.Context, resume string, doc EvidenceDocument) (cityid.Digest, error) {
 	k, err := openResume(resume)
 	if err != nil {
@@ -251,7 +255,11 @@ func (o *Office) Attach(ctx context.Context, resume string, doc EvidenceDocument
 	if _, _, err := o.draft(ctx, o.reads, k); err != nil { // before megabytes are written for a stranger
 		return cityid.Digest{}, err
 	}
-	file, err := o.PutBytes(ctx, enclose(k.key, plain, k.whereFile()))
+	box := enclose(k.key, plain, k.whereFile())
+	if err := o.roomFor(ctx, o.reads, int64(len(box))); err != nil {
+		return cityid.Digest{}, err
+	}
+	file, err := o.PutBytes(ctx, box)
 	if err != nil {
 		return cityid.Digest{}, err
 	}
@@ -262,6 +270,9 @@ func (o *Office) Attach(ctx context.Context, resume string, doc EvidenceDocument
 		}
 		if n >= MaxAttachments {
 			return fmt.Errorf("a draft has at most %d attachments: %w", MaxAttachments, ErrTooLarge)
+		}
+		if err := o.roomFor(ctx, tx, int64(len(box))); err != nil { // others may have come meanwhile
+			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO draft_file (draft, file, added) VALUES (?, ?, ?)`, k.id[:], file[:], ms(o.now()))
 		return stored(err, "the attachment")

@@ -20,7 +20,8 @@
 // Its topics, each in the file of that name: files, session, challenge, passkey,
 // signing (transactions whose signatures are made elsewhere), draft (applications
 // being written), waiting (applications handed in and not yet on the chain),
-// evidence and envelope (documents sealed for reviewers), outbox (copies for other
+// evidence and envelope (documents sealed for reviewers), room (how much strangers
+// may leave here), outbox (copies for other
 // institutions), docket (what blocks recorded about proposals), officer,
 // officer_change, sealed (contents of sealed records), printrun (labels that were
 // printed), installation and scan (labels in their places), backup.
@@ -121,6 +122,12 @@ type Options struct {
 	DraftLife   time.Duration // a draft ends this long after it was last saved; 30 days
 	SigningLife time.Duration // an open signing request ends this long after it was made; 7 days
 	ImportLife  time.Duration // an import ends this long after it was last saved; 30 days
+
+	// What strangers may leave here together. Zero takes the default; see room.go.
+	Visitors   int   // sessions in which nobody has signed in; 100,000
+	Drafts     int   // drafts; 20,000
+	Waiting    int   // applications that wait; 10,000
+	DraftSpace int64 // bytes of documents that no proposal names; 16 GiB
 }
 
 // Office is an open folder. All its methods are safe for concurrent use.
@@ -153,6 +160,14 @@ func Open(ctx context.Context, opts Options) (_ *Office, err error) {
 		if *d <= 0 {
 			*d = standard
 		}
+	}
+	for n, standard := range map[*int]int{&opts.Visitors: 100_000, &opts.Drafts: 20_000, &opts.Waiting: 10_000} {
+		if *n <= 0 {
+			*n = standard
+		}
+	}
+	if opts.DraftSpace <= 0 {
+		opts.DraftSpace = 16 << 30
 	}
 	dir, err := filepath.Abs(opts.Dir)
 	if err != nil || opts.Dir == "" {
@@ -363,6 +378,7 @@ func (o *Office) sweeps() []string {
 		selectionSweep,
 		officerChangeSweep,
 		`DELETE FROM draft WHERE expires <= ?1`,
+		unlinkedSweep,
 		importSweep,
 	}
 }

@@ -59,7 +59,14 @@ func parseToken(s string) (token, error) {
 // key is empty for a visitor who has not signed in.
 func (o *Office) NewSession(ctx context.Context, key cityid.PublicKey) (string, error) {
 	text, t := newToken()
-	err := o.write(ctx, func(tx *sql.Tx) error { return o.insertSession(ctx, tx, t, key, map[string]string{}) })
+	err := o.write(ctx, func(tx *sql.Tx) error {
+		if key == "" {
+			if err := o.roomForVisitor(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return o.insertSession(ctx, tx, t, key, map[string]string{})
+	})
 	if err != nil {
 		return "", fmt.Errorf("new session: %w", err)
 	}

@@ -96,7 +96,8 @@ func formatReference(s string) string { return "R-" + grouped(s, referenceSymbol
 // Receive stores an application and returns its reference. The draft it was, if
 // any, is emptied and from now on leads to the reference, so that an applicant
 // whose connection broke finds it with the resume code. [ErrConflict] says that the
-// draft has changed, or was handed in before.
+// draft has changed, or was handed in before; [ErrFull], that too many applications
+// wait.
 func (o *Office) Receive(ctx context.Context, s Submission) (reference string, err error) {
 	if len(s.Apply.Evidence) > cityid.MaxEvidence || len(s.Contact) > maxContact {
 		return "", fmt.Errorf("application: evidence or contact: %w", ErrTooLarge)
@@ -119,7 +120,11 @@ func (o *Office) Receive(ctx context.Context, s Submission) (reference string, e
 		contact = enclose(o.key, s.Contact, whereContact(reference))
 	}
 	err = o.write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO waiting (reference, code, apply, contact, state, proposal, reason, prepared, received, decided)
+		err := roomForOne(ctx, tx, o.opts.Waiting, "waiting applications", `SELECT count(*) FROM waiting WHERE state = ?`, ApplicationWaiting)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO waiting (reference, code, apply, contact, state, proposal, reason, prepared, received, decided)
 			VALUES (?, ?, ?, ?, ?, 0, '', x'', ?, 0)`, reference, s.Apply.Allocation.Code.String(), apply, contact, ApplicationWaiting, ms(o.now()))
 		if err != nil {
 			return stored(err, "the reference")

@@ -101,6 +101,9 @@ func (p *portal) applyStart(w http.ResponseWriter, r *http.Request, pg *page) er
 
 // newDraft stores a draft, opens it in this session, and shows its resume code.
 func (pg *page) newDraft(w http.ResponseWriter, r *http.Request, c draftContent) error {
+	if err := pg.Limits.Draft(r); err != nil {
+		return err
+	}
 	c.Version = 1
 	content, err := json.Marshal(&c)
 	if err != nil {

@@ -17,10 +17,15 @@ import (
 
 	"cityid"
 	"cityid/internal/office"
+	"cityid/internal/web"
 )
 
 // maxDocuments bounds the documents of one application together, in octets.
 const maxDocuments = 64 << 20
+
+// uploadingAtOnce is how many visitors hand in documents at a time, a quarter of
+// them from one address: each has one document in memory.
+const uploadingAtOnce = 24
 
 // evidenceData is the list of documents.
 type evidenceData struct {
@@ -78,6 +83,11 @@ func (p *portal) evidenceAdd(w http.ResponseWriter, r *http.Request, pg *page, d
 	if err != nil {
 		return cityid.Errorf(cityid.ErrMalformed, "want a form with files")
 	}
+	release, err := p.uploading.Take(web.ClientAddr(r))
+	if err != nil {
+		return err
+	}
+	defer release()
 	added := 0
 	for {
 		part, err := parts.NextPart()
@@ -171,6 +181,10 @@ func (pg *page) store(d *draft, b []byte, name, media string) (bool, error) {
 	}
 	var err error
 	x.File, err = pg.Office.Attach(pg.ctx, d.resume, office.EvidenceDocument{Salt: x.Salt, Name: name, Document: b})
+	if errors.Is(err, office.ErrFull) {
+		pg.refuseField("file", pg.T("apply.evidence.full", name))
+		return false, nil
+	}
 	if err != nil {
 		return false, officeError(err)
 	}

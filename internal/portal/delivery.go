@@ -52,6 +52,8 @@ const (
 	headerDigest   = "Cityid-Digest"
 	sourceOffices  = "delivered" // source of envelopes that another office sent
 
+	receivingAtOnce = 8 // envelopes that are taken at a time; two from one address
+
 	sendTime  = 2 * time.Minute // for one delivery
 	sendPause = 2 * time.Second // between looks at the chain and the outbox
 	sendMany  = 8               // deliveries claimed at a time
@@ -92,15 +94,15 @@ func (p *portal) receive(w http.ResponseWriter, r *http.Request) error {
 	case !slices.Contains(a.Proposal.Evidence, digest):
 		return web.Refuse(http.StatusConflict, cityid.ErrConflict, "proposal %d does not name this document", number)
 	}
-	select {
-	case p.receiving <- struct{}{}:
-		defer func() { <-p.receiving }()
-	default:
-		return cityid.Errorf(cityid.ErrFull, "too many envelopes at once")
+	release, err := p.receiving.Take(web.ClientAddr(r))
+	if err != nil {
+		return err
 	}
+	defer release()
 	if _, _, err := p.openEvidence(r.Context(), digest); err == nil {
 		return p.Office.LinkEvidence(r.Context(), number, a.Proposal.Evidence) // it is here
 	}
+	slowly(w, r)
 	envelope, err := io.ReadAll(http.MaxBytesReader(w, r.Body, office.MaxEnvelope))
 	if err != nil {
 		return web.Refuse(http.StatusRequestEntityTooLarge, cityid.ErrTooLarge, "an envelope has at most %d bytes", office.MaxEnvelope)
@@ -356,7 +358,7 @@ var special = []netip.Prefix{
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),
 	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
 	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("100::/64"),
-	netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"),
+	netip.MustParsePrefix("192.88.99.0/24"), netip.MustParsePrefix("fec0::/10"), netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"),
 }
 
 // reachable reports whether evidence may be sent to an address.

@@ -172,6 +172,8 @@ func officeError(err error) error {
 		return cityid.Errorf(cityid.ErrConflict, "%v", err)
 	case errors.Is(err, office.ErrTooLarge):
 		return cityid.Errorf(cityid.ErrTooLarge, "%v", err)
+	case errors.Is(err, office.ErrFull):
+		return cityid.Errorf(cityid.ErrFull, "this portal keeps as many unfinished applications as it may: try again later, apply at another institution's portal, or with cityid application")
 	case errors.Is(err, office.ErrInvalid):
 		return cityid.Errorf(cityid.ErrInvalid, "%v", err)
 	}

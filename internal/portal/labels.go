@@ -285,6 +285,9 @@ func (p *portal) labelsChoose(w http.ResponseWriter, r *http.Request, pg *page) 
 		if err != nil {
 			return cityid.Errorf(cityid.ErrMalformed, "%v", err)
 		}
+		if err := pg.mustStand(below, printRoles); err != nil { // before the walk, which takes its time
+			return err
+		}
 		walk := &labelWalk{pg: pg, below: below, text: strings.TrimSpace(r.PostForm.Get("q")), fresh: r.PostForm.Get("fresh") != ""}
 		for !walk.done && len(codes) <= office.MaxRun {
 			rows, err := walk.next(1000)

@@ -70,10 +70,14 @@ func (c catalogue) text(key string, args ...any) string {
 	if !ok {
 		return "⟦" + key + "⟧"
 	}
-	for i, a := range args {
-		s = strings.ReplaceAll(s, "{"+strconv.Itoa(i)+"}", fmt.Sprint(a))
+	if len(args) == 0 {
+		return s
 	}
-	return s
+	pairs := make([]string, 0, 2*len(args))
+	for i, a := range args {
+		pairs = append(pairs, "{"+strconv.Itoa(i)+"}", fmt.Sprint(a))
+	}
+	return strings.NewReplacer(pairs...).Replace(s) // what an argument holds is no placeholder
 }
 
 // languageOf returns the language in which to greet a visitor whose address

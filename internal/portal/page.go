@@ -129,9 +129,12 @@ func (pg *page) render(w http.ResponseWriter, r *http.Request, status int, scree
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", map[string]string{"zh": "zh-CN", "en": "en"}[pg.Lang])
 	h.Add("Vary", "Accept-Encoding, Cookie")
-	if pg.Private {
+	switch {
+	case pg.Private:
 		h.Set("Cache-Control", "no-store")
-	} else {
+	case pg.session != nil: // it says who has signed in
+		h.Set("Cache-Control", "private, no-cache")
+	default:
 		h.Set("Cache-Control", "no-cache")
 	}
 	if pg.Private || !acceptsGzip(r) {

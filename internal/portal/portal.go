@@ -124,7 +124,8 @@ type portal struct {
 	docket     *docket
 	tally      *tally
 	attempts   attempts      // to bring applications onto the chain
-	receiving  chan struct{} // holds a token for each envelope that is being taken
+	receiving  *web.Slots    // of envelopes that are being taken
+	uploading  *web.Slots    // of documents that are being handed in
 	decoding   chan struct{} // holds one for each photograph being read
 	printing   chan struct{} // holds one for each sheet being made
 }
@@ -146,7 +147,11 @@ func New(c Config) (*Portal, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &portal{Config: c, secure: origin.Scheme == "https", crossForms: http.NewCrossOriginProtection(), decoding: make(chan struct{}, 2), printing: make(chan struct{}, 2)}
-	p.docket, p.tally, p.receiving = &docket{source: c.Source, office: c.Office}, &tally{source: c.Source}, make(chan struct{}, 4)
+	p.docket, p.tally = &docket{source: c.Source, office: c.Office}, &tally{source: c.Source}
+	p.receiving, p.uploading = web.NewSlots(receivingAtOnce), web.NewSlots(uploadingAtOnce)
+	if err := p.crossForms.AddTrustedOrigin(c.Origin); err != nil { // a proxy may not hand on the host that browsers see
+		return nil, fmt.Errorf("portal: origin %q: %w", c.Origin, err)
+	}
 	p.imports, p.audits = newImportDesk(), make(chan struct{}, auditsAtOnce)
 	if p.texts, err = loadCatalogues(); err != nil {
 		return nil, fmt.Errorf("portal: %w", err)
@@ -231,6 +236,7 @@ func (p *portal) endpoint(lang string, e endpoint) http.Handler {
 			p.fail(w, r, pg, web.Refuse(http.StatusForbidden, cityid.ErrNotPermitted, "the form was sent from another site: open the page here and send it again"))
 			return
 		}
+		slowly(w, r)
 		rememberLanguage(w, r, lang, p.secure)
 		if err := pg.loadSession(r); err != nil {
 			p.fail(w, r, pg, err)
@@ -266,7 +272,7 @@ func (p *portal) fail(w http.ResponseWriter, r *http.Request, pg *page, err erro
 	if status >= http.StatusInternalServerError {
 		level = slog.LevelError
 	}
-	p.Log.Log(r.Context(), level, "page refused", "request", web.RequestID(r.Context()), "path", r.URL.Path, "error", err)
+	p.Log.Log(r.Context(), level, "page refused", "request", web.RequestID(r.Context()), "path", LogPath(r), "error", err)
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "5")
 	}
@@ -316,16 +322,4 @@ func (Pages) CodePage(r *http.Request, code cityid.Code) string {
 // CertificatePage returns the path of the page that checks a certificate.
 func (Pages) CertificatePage(r *http.Request, text string) string {
 	return "/" + languageOf(r) + "/verify?text=" + url.QueryEscape(text)
-}
-
-// MaxBody returns how many octets the body of a request to the pages may have;
-// pages that take files bound each of them besides.
-func MaxBody(r *http.Request) int64 {
-	if strings.HasPrefix(r.URL.Path, "/zh/") || strings.HasPrefix(r.URL.Path, "/en/") {
-		return 72 << 20
-	}
-	if r.URL.Path == evidencePath {
-		return office.MaxEnvelope
-	}
-	return 1 << 20
 }

@@ -43,6 +43,9 @@ func (pg *page) signBy(w http.ResponseWriter, r *http.Request, title, next strin
 	if pg.Office == nil {
 		return errNoOffice
 	}
+	if err := pg.Limits.Visit(r); err != nil { // each is kept for days
+		return err
+	}
 	node, err := pg.Source.Status(r.Context())
 	if err != nil {
 		return err
@@ -297,7 +300,7 @@ func (p *portal) signUpload(w http.ResponseWriter, r *http.Request, pg *page) er
 	if err != nil {
 		return err
 	}
-	file, _, err := r.FormFile("file")
+	file, _, err := spooledFile(r, "file")
 	if err != nil {
 		pg.refuseField("file", pg.T("sign.elsewhere.nofile"))
 		return pg.showSigning(w, r, http.StatusUnprocessableEntity, s, nil)
@@ -465,7 +468,7 @@ func (pg *page) Done() *cityid.Receipt {
 		return nil
 	}
 	s, err := pg.Office.Signing(pg.ctx, pg.done)
-	if err != nil || s.State != office.SigningDone {
+	if err != nil || s.State != office.SigningDone || !pg.leadsHere(s.Next) {
 		return nil
 	}
 	receipt := new(cityid.Receipt)
@@ -473,4 +476,21 @@ func (pg *page) Done() *cityid.Receipt {
 		return nil
 	}
 	return receipt
+}
+
+// leadsHere reports whether an address is this page's, in either language and
+// whatever its query says: nobody can make a link to another page that says
+// something was done there.
+func (pg *page) leadsHere(next string) bool {
+	where := func(s string) string {
+		s, _, _ = strings.Cut(s, "#")
+		s, _, _ = strings.Cut(s, "?")
+		return strings.TrimSuffix(s, "/")
+	}
+	for _, lang := range languages {
+		if rest, ok := strings.CutPrefix(next, "/"+lang+"/"); ok {
+			return where("/"+rest) == where(pg.Path)
+		}
+	}
+	return false
 }

@@ -3,9 +3,11 @@
 package portal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"strings"
@@ -223,7 +225,7 @@ func (p *portal) verifyPhoto(w http.ResponseWriter, r *http.Request, pg *page) e
 		pg.refuseField("photo", pg.T(key))
 		return pg.showVerify(w, r, http.StatusUnprocessableEntity, data)
 	}
-	file, header, err := r.FormFile("photo")
+	file, header, err := spooledFile(r, "photo")
 	if err != nil || header.Size == 0 {
 		return refuse("verify.photo.none")
 	}
@@ -242,6 +244,14 @@ func (p *portal) verifyPhoto(w http.ResponseWriter, r *http.Request, pg *page) e
 	}
 	http.Redirect(w, r, pg.URL("/verify?text=", url.QueryEscape(text)), http.StatusSeeOther)
 	return nil
+}
+
+// spooledFile returns a file of a form, which lies on the disk until it is read.
+func spooledFile(r *http.Request, field string) (multipart.File, *multipart.FileHeader, error) {
+	if err := r.ParseMultipartForm(64 << 10); err != nil {
+		return nil, nil, err
+	}
+	return r.FormFile(field)
 }
 
 // decode reads a symbol; at most two are read at a time.
@@ -264,7 +274,14 @@ func (p *portal) verifyFrame(w http.ResponseWriter, r *http.Request, pg *page) e
 	if mt := r.Header.Get("Content-Type"); mt != "image/jpeg" {
 		return web.Refuse(http.StatusUnsupportedMediaType, cityid.ErrUnsupported, "want image/jpeg")
 	}
-	text, err := p.decode(r.Context(), http.MaxBytesReader(w, r.Body, maxFrame))
+	if err := pg.Limits.Frame(r); err != nil {
+		return err
+	}
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFrame)) // whoever sends slowly keeps nobody from being read
+	if err != nil {
+		return err
+	}
+	text, err := p.decode(r.Context(), bytes.NewReader(b))
 	if errors.Is(err, label.ErrNoSymbol) {
 		return pg.json(w, r, map[string]string{})
 	}
@@ -283,12 +300,18 @@ func (p *portal) verifyFile(w http.ResponseWriter, r *http.Request, pg *page) er
 		return err
 	}
 	data := pg.newVerify("")
-	file, header, err := r.FormFile("bundle")
+	file, header, err := spooledFile(r, "bundle")
 	if err != nil || header.Size == 0 || header.Size > verify.MaxBundle {
 		pg.refuseField("bundle", pg.T("verify.file.none"))
 		return pg.showVerify(w, r, http.StatusUnprocessableEntity, data)
 	}
 	defer file.Close()
+	select { // checking takes as much as reading a photograph
+	case p.decoding <- struct{}{}:
+		defer func() { <-p.decoding }()
+	case <-r.Context().Done():
+		return r.Context().Err()
+	}
 	b, err := io.ReadAll(io.LimitReader(file, verify.MaxBundle))
 	if err != nil {
 		return err

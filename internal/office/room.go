@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package office
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Whoever comes to the portal leaves something here before anybody knows who it
+// is: a session, a draft, documents, an application. Callers limit how often one
+// address may; since addresses are many, there are bounds on all of it together,
+// so that strangers can not fill the disk. What is beyond them is refused with
+// [ErrFull], but for sessions: the visitors who were away longest lose theirs, those
+// first who have begun nothing.
+
+// ErrFull says that strangers have left here all that they may.
+var ErrFull = errors.New("no room")
+
+const (
+	visitorShare = 100 // of all visitors' sessions, one in so many gives way at once
+	emptyBag     = boxOverhead + len(`{}`)
+)
+
+// unlinkedKept is how long documents are kept that no proposal names, since their
+// application never came onto the chain.
+const unlinkedKept = 180 * 24 * time.Hour
+
+// strangers are the documents that no proposal names: of drafts, and of what was
+// handed in.
+const strangers = `(SELECT f.size FROM draft_file AS d JOIN file AS f ON f.digest = d.file
+	UNION ALL SELECT e.size FROM evidence AS e WHERE e.source = '' AND NOT EXISTS (SELECT 1 FROM evidence_proposal AS p WHERE p.digest = e.digest))`
+
+var unlinkedSweep = fmt.Sprintf(`DELETE FROM evidence WHERE source = '' AND received + %d <= ?1
+	AND NOT EXISTS (SELECT 1 FROM evidence_proposal AS p WHERE p.digest = evidence.digest)`, unlinkedKept.Milliseconds())
+
+// roomFor refuses size more bytes of strangers' documents if they do not fit.
+func (o *Office) roomFor(ctx context.Context, q querier, size int64) error {
+	var used int64
+	if err := q.QueryRowContext(ctx, `SELECT coalesce(sum(size), 0) FROM `+strangers).Scan(&used); err != nil {
+		return err
+	}
+	if used+size > o.opts.DraftSpace {
+		return fmt.Errorf("documents that no proposal names take %d of %d bytes: %w", used, o.opts.DraftSpace, ErrFull)
+	}
+	return nil
+}
+
+// roomForOne refuses one more of what a query counts, beyond most.
+func roomForOne(ctx context.Context, q querier, most int, what, query string, args ...any) error {
+	var n int
+	if err := q.QueryRowContext(ctx, query, args...).Scan(&n); err != nil {
+		return err
+	}
+	if n >= most {
+		return fmt.Errorf("there are %d %s already: %w", n, what, ErrFull)
+	}
+	return nil
+}
+
+// roomForVisitor lets sessions of visitors give way if there are too many.
+func (o *Office) roomForVisitor(ctx context.Context, tx *sql.Tx) error {
+	err := roomForOne(ctx, tx, o.opts.Visitors, "visitors", `SELECT count(*) FROM session WHERE key = x''`)
+	if !errors.Is(err, ErrFull) {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM session WHERE id IN
+		(SELECT id FROM session WHERE key = x'' ORDER BY length(bag) > ?, seen LIMIT ?)`, emptyBag, max(1, o.opts.Visitors/visitorShare))
+	return err
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package portal
+
+import (
+	"net/http"
+	"slices"
+)
+
+// Patterns lists all pages: method, blank, path below the language.
+func (p *Portal) Patterns() []string {
+	var out []string
+	for pattern := range p.screens() {
+		out = append(out, pattern)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// DeliveryClient is what evidence is sent with.
+func (p *Portal) DeliveryClient() *http.Client { return p.deliveryClient() }
