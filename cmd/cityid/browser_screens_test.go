@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
@@ -144,6 +145,8 @@ func (w *watched) look(s screen) {
 	who := w.people[s.host+" "+s.key]
 	if who == nil {
 		who = w.browser.tab(strings.TrimSpace(s.key + " at " + s.host))
+		// Every visit counts as a first one.
+		call(who, network.SetCacheDisabled, network.SetCacheDisabledParams{CacheDisabled: true})
 		if w.people[s.host+" "+s.key] = who; s.key != "" {
 			who.signInWith(w.demo.at(s.host), w.lang, s.key)
 		}
