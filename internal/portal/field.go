@@ -112,7 +112,7 @@ func (p *portal) fieldWorker(w http.ResponseWriter, r *http.Request, pg *page) e
 		Page    string   `json:"page"`
 		Files   []string `json:"files"`
 	}{Version: "field-" + pg.Lang + "-" + path.Base(p.assets.base), Page: pg.URL("/field")}
-	for _, name := range []string{"site.css", "site.mjs", "field.mjs", "mark.svg", "site.webmanifest"} {
+	for _, name := range []string{"site.css", "site.mjs", "camera.mjs", "field.mjs", "mark.svg", "site.webmanifest"} {
 		shell.Files = append(shell.Files, p.assets.base+name)
 	}
 	list, err := json.Marshal(shell)

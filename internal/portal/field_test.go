@@ -57,7 +57,13 @@ func TestField(t *testing.T) {
 		t.Errorf("the service worker's headers are %v", worker.header)
 	}
 	for _, m := range regexp.MustCompile(`/static/[^"]+`).FindAllString(worker.body, -1) {
-		b.must(b.get(m), 200)
+		file := b.get(m)
+		b.must(file, 200)
+		for _, imports := range regexp.MustCompile(`from "\./([a-z]+\.mjs)"`).FindAllStringSubmatch(file.body, -1) {
+			if !strings.Contains(worker.body, "/"+imports[1]+`"`) {
+				t.Errorf("%s imports %s, which the service worker does not keep", m, imports[1])
+			}
+		}
 	}
 
 	form := entryForm(entryID(1), "HTTPS://ID.EXAMPLE/"+lamp(1).String(), "installed")

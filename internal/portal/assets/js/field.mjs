@@ -1,6 +1,7 @@
 // The field app: scans a label, notes what was done to it, and keeps what can
 // not be sent yet in the browser until it can.
 
+import { jpeg, offerCamera } from "./camera.mjs";
 import { announce } from "./site.mjs";
 
 const given = JSON.parse(document.getElementById("field-data").textContent);
@@ -124,16 +125,10 @@ byID("send")?.addEventListener("click", sendAll);
 addEventListener("online", sendAll);
 addEventListener("offline", () => state(say("nonet"), "warn"));
 
-// smaller encodes a photograph anew as JPEG of at most the given side: nothing of
-// the camera or its place is left in it.
+// smaller encodes a photograph anew, with no side longer than the given one.
 async function smaller(file, most) {
   const picture = await createImageBitmap(file);
-  const scale = Math.min(1, most / Math.max(picture.width, picture.height));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(picture.width * scale));
-  canvas.height = Math.max(1, Math.round(picture.height * scale));
-  canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
-  return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.8));
+  return jpeg(picture, picture.width, picture.height, most / Math.max(picture.width, picture.height));
 }
 
 form?.addEventListener("submit", async (event) => {
@@ -179,62 +174,16 @@ byID("locate")?.addEventListener("click", () => {
 });
 for (const name of ["lat", "lon"]) form?.elements[name].addEventListener("input", () => { form.elements.accuracy.value = ""; });
 
-// The camera: its picture is read here where the browser can, else by the server.
-const video = byID("camera-video");
-let stream, timer;
-
-if (navigator.mediaDevices?.getUserMedia && video) byID("camera-card").hidden = false;
-byID("camera-stop")?.addEventListener("click", stop);
-byID("camera-start")?.addEventListener("click", async () => {
-  try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } } });
-  } catch (error) { state(say("nocamera", error.message), "warn"); return; }
-  byID("camera").hidden = false;
-  byID("camera-start").hidden = true;
-  byID("camera-stop").hidden = false;
-  video.srcObject = stream;
-  await video.play();
-  look();
-});
-
-function stop() {
-  clearTimeout(timer);
-  stream?.getTracks().forEach((t) => t.stop());
-  stream = undefined;
-  byID("camera").hidden = true;
-  byID("camera-start").hidden = false;
-  byID("camera-stop").hidden = true;
-}
-
-async function look() {
-  if (!stream) return;
-  let text = "";
-  try { text = await read(); } catch { state(say("noread"), "warn"); }
-  if (text) {
-    stop();
+offerCamera(given.frames, {
+  found: (text) => {
     form.elements.code.value = text;
     form.elements.code.dispatchEvent(new Event("input", { bubbles: true }));
     state(say("read", text), "good");
     announce(say("read", text));
-    return;
-  }
-  timer = setTimeout(look, 350);
-}
-
-async function read() {
-  if (!video.videoWidth) return "";
-  if ("BarcodeDetector" in window) {
-    const found = await new BarcodeDetector({ formats: ["qr_code"] }).detect(video);
-    return found[0]?.rawValue || "";
-  }
-  const width = Math.min(800, video.videoWidth), canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = Math.round(video.videoHeight * width / video.videoWidth);
-  canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
-  const frame = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.8));
-  const answer = await fetch(given.frames, { method: "POST", headers: { "Content-Type": "image/jpeg" }, body: frame });
-  return answer.ok ? (await answer.json()).text || "" : "";
-}
+  },
+  denied: (error) => state(say("nocamera", error.message), "warn"),
+  failed: () => state(say("noread"), "warn"),
+});
 
 if (form) {
   if (!navigator.onLine) state(say("nonet"), "warn");

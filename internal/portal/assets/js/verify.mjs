@@ -1,6 +1,7 @@
 // Checks in the browser what the page would else have the server check: a code,
 // a certificate, a file. The trust root is the one pinned here, if there is one.
 
+import { offerCamera } from "./camera.mjs";
 import { announce } from "./site.mjs";
 
 const given = JSON.parse(document.getElementById("verify-data").textContent);
@@ -137,62 +138,14 @@ byID("bundle-form").addEventListener("submit", async (e) => {
   byID("verdict").scrollIntoView({ block: "start" });
 });
 
-// The camera: its picture is read here where the browser can, else by the server.
-const card = byID("camera-card"), video = byID("camera-video"), state = byID("camera-state");
-let stream, timer;
-
-if (navigator.mediaDevices?.getUserMedia) card.hidden = false;
-byID("camera-stop").addEventListener("click", stop);
-byID("camera-start").addEventListener("click", async () => {
-  try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } } });
-  } catch (error) { state.textContent = say("camera.denied", error.message); return; }
-  byID("camera").hidden = false;
-  byID("camera-start").hidden = true;
-  byID("camera-stop").hidden = false;
-  state.textContent = say("camera.looking");
-  video.srcObject = stream;
-  await video.play();
-  look();
+const state = byID("camera-state");
+offerCamera(given.frames, {
+  began: () => { state.textContent = say("camera.looking"); },
+  ended: () => { state.textContent = ""; },
+  found: (text) => location.assign(`/${given.lang}/verify?text=${encodeURIComponent(text)}`),
+  denied: (error) => { state.textContent = say("camera.denied", error.message); },
+  failed: (error) => { state.textContent = error.message; },
 });
-
-function stop() {
-  clearTimeout(timer);
-  stream?.getTracks().forEach((t) => t.stop());
-  stream = undefined;
-  byID("camera").hidden = true;
-  byID("camera-start").hidden = false;
-  byID("camera-stop").hidden = true;
-  state.textContent = "";
-}
-
-async function look() {
-  if (!stream) return;
-  let text = "";
-  try { text = await read(); } catch (error) { state.textContent = error.message; }
-  if (text) {
-    stop();
-    location.assign(`/${given.lang}/verify?text=${encodeURIComponent(text)}`);
-    return;
-  }
-  timer = setTimeout(look, 350);
-}
-
-async function read() {
-  if (!video.videoWidth) return "";
-  if ("BarcodeDetector" in window) {
-    const found = await new BarcodeDetector({ formats: ["qr_code"] }).detect(video);
-    return found[0]?.rawValue || "";
-  }
-  const width = Math.min(800, video.videoWidth), canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = Math.round(video.videoHeight * width / video.videoWidth);
-  canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
-  const frame = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.8));
-  const answer = await fetch(given.frames, { method: "POST", headers: { "Content-Type": "image/jpeg" }, body: frame });
-  if (!answer.ok) return "";
-  return (await answer.json()).text || "";
-}
 
 await loadTrust();
 await check();
