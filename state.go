@@ -140,9 +140,6 @@ func Range(prefix []byte) (lo, hi []byte) {
 	return prefix, nil
 }
 
-// ProposalRange, SchemeRange, TrustRange and RecentRange span whole namespaces.
-func ProposalRange() (lo, hi []byte) { return Range([]byte{nsProposal}) }
-
 // SchemeRange spans the crosswalk schemes.
 func SchemeRange() (lo, hi []byte) { return Range([]byte{nsScheme}) }
 

@@ -147,7 +147,7 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 		address += "?" + query.Encode()
 	}
 	a, err := c.try(ctx, method, address, contentType, body, accept)
-	if method == http.MethodGet && errors.Is(err, ErrUnreachable) && pause(ctx) {
+	if method == http.MethodGet && errors.Is(err, ErrUnreachable) && rest(ctx, retryPause) {
 		a, err = c.try(ctx, method, address, contentType, body, accept)
 	}
 	if err != nil {
@@ -169,9 +169,9 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 	return nil, fmt.Errorf("%s answers with status %d and no problem: is it a node of cityid", address, a.status)
 }
 
-// pause waits before the second try, and reports whether there is time for it.
-func pause(ctx context.Context) bool {
-	t := time.NewTimer(retryPause)
+// rest waits, and reports whether ctx has not ended meanwhile.
+func rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

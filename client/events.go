@@ -102,15 +102,7 @@ type events struct {
 // differently for each client, and reports whether ctx has not ended.
 func (s *events) rest(ctx context.Context, failures int) bool {
 	d := min(s.pause<<min(failures-1, 10), longestPause)
-	d = d/2 + rand.N(d/2+1)
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
+	return rest(ctx, d/2+rand.N(d/2+1))
 }
 
 // connection reads one connection to its end. Its error is nil if the node ended

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"time"
 
 	"cityid"
 	"cityid/header"
@@ -127,6 +128,20 @@ func (b *Bundle) Answering() (*header.Header, error) {
 		return nil, errors.New(f.message)
 	}
 	return h, nil
+}
+
+// AnsweredAt returns the time of the header that answers in an encoded bundle, as
+// far as [Bundle.Answering] tells.
+func AnsweredAt(bundle []byte) (time.Time, error) {
+	b, err := Decode(bundle)
+	if err != nil {
+		return time.Time{}, err
+	}
+	h, err := b.Answering()
+	if err != nil {
+		return time.Time{}, err
+	}
+	return h.Time, nil
 }
 
 // answering returns the encoding of the header that answers.

@@ -42,7 +42,7 @@ func auditExport(f *flags) func(context.Context, []string) error {
 		if err := noArgs(args); err != nil {
 			return err
 		}
-		o := audit.Options{NoProofs: *noProofs, CSV: bulk.WriteCSV, BundleTime: bundleTime}
+		o := audit.Options{NoProofs: *noProofs, CSV: bulk.WriteCSV, BundleTime: verify.AnsweredAt}
 		var err error
 		if *code == "" || *from == "" || *to == "" {
 			return usagef("say what to export with --code, --from and --to")
@@ -127,19 +127,6 @@ func auditTrust(ctx context.Context, f *flags, t *trustFlag, c *client.Client, o
 	o.Question = question(trust, cityid.Code{}, 0)
 	o.Trust, err = verify.FormatTrustFile(trust)
 	return err
-}
-
-// bundleTime returns the time of the block that a bundle answers from.
-func bundleTime(b []byte) (time.Time, error) {
-	d, err := verify.Decode(b)
-	if err != nil {
-		return time.Time{}, err
-	}
-	h, err := d.Answering()
-	if err != nil {
-		return time.Time{}, err
-	}
-	return h.Time, nil
 }
 
 // stream is write for what is too long to be held: it gives write the output, and

@@ -10,41 +10,6 @@ import (
 	"testing"
 )
 
-// look holds the page a person is on against what every page must be, at two
-// widths; with -screens it is drawn.
-func (t *tab) look(name, axe string) {
-	t.Helper()
-	for _, width := range []int64{390, 1280} {
-		t.viewport(width, 900)
-		name := fmt.Sprintf("%s-%d", name, width)
-		if over := eval[float64](t, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
-			t.Errorf("%s: the page is %.0f pixels wider than its window", name, over)
-		}
-		if text := eval[string](t, "document.body.innerText"); strings.Contains(text, "⟦") {
-			t.Errorf("%s lacks a text", name)
-		}
-		if axe != "" {
-			checkAccessibility(t, t, name, axe)
-		}
-		if *screens != "" {
-			draw(t, t, name)
-		}
-	}
-}
-
-// save saves what an expression fetches, as the browser would a download.
-func (t *tab) save(expression, path string) string {
-	t.Helper()
-	text := eval[string](t, expression+`.then((r) => r.headers.get("Content-Disposition").startsWith("attachment") ? r.text() : "")`)
-	if text == "" {
-		t.Fatalf("%s: %s is no download", t.name, expression)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // TestBrowserApply applies for a city with two officers, who hold passkeys of two
 // institutions: the applicant writes at A, the second officer makes a passkey and
 // proves it at B.

@@ -5,7 +5,6 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"cityid/internal/bulk"
@@ -31,25 +30,7 @@ func TestImportInBrowser(t *testing.T) {
 	}
 	for _, lang := range []string{"zh", "en"} {
 		who := b.tab("traffic in " + lang)
-		look := func(name string) {
-			t.Helper()
-			for _, width := range []int64{390, 1280} {
-				who.viewport(width, 900)
-				shot := "import-" + name + "-" + lang + map[int64]string{390: "-390", 1280: "-1280"}[width]
-				if over := eval[float64](who, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
-					t.Errorf("%s: the page is %.0f pixels wider than its window", shot, over)
-				}
-				if text := eval[string](who, "document.body.innerText"); strings.Contains(text, "⟦") {
-					t.Errorf("%s lacks a text", shot)
-				}
-				if axe != "" {
-					checkAccessibility(t, who, shot, axe)
-				}
-				if *screens != "" {
-					draw(t, who, shot)
-				}
-			}
-		}
+		look := func(name string) { t.Helper(); who.look("import-"+name+"-"+lang, axe) }
 		press := func(do string) {
 			t.Helper()
 			eval[bool](who, "window.before = true")

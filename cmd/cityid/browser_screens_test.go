@@ -155,12 +155,6 @@ func (w *watched) look(s screen) {
 		who.viewport(width, 900)
 		who.open(w.demo.at(s.host) + "/" + w.lang + s.path)
 		name := fmt.Sprintf("%s-%s-%d", s.name, w.lang, width)
-		if over := eval[float64](who, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
-			w.Errorf("%s: the page is %.0f pixels wider than its window", name, over)
-		}
-		if text := eval[string](who, "document.body.innerText"); strings.Contains(text, "⟦") {
-			w.Errorf("%s lacks a text", name)
-		}
 		if at := eval[float64](who, `performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0`); at > w.render {
 			w.render, w.slowest = at, name
 		}
@@ -170,20 +164,42 @@ func (w *watched) look(s screen) {
 		if w.octets > maxTransfer {
 			w.Errorf("%s: %.0f octets were transferred, at most %d", w.largest, w.octets, maxTransfer)
 		}
-		if w.axe != "" {
-			checkAccessibility(w.T, who, name, w.axe)
-		}
-		if *screens != "" {
-			draw(w.T, who, name)
-		}
+		who.check(name, w.axe)
 	}
 }
 
-// checkAccessibility runs axe-core over the page.
-func checkAccessibility(t testing.TB, who *tab, name, axe string) {
+// look holds the page a person is on against what every page must be, at two
+// widths; with -screens it is drawn.
+func (t *tab) look(name, axe string) {
 	t.Helper()
-	do(who, "load axe-core", chromedp.Evaluate[chromedp.Void](axe+";0"))
-	report := eval[string](who, `axe.run(document, { resultTypes: ["violations"] }).then((r) => JSON.stringify(r.violations.map((v) => ({ id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.slice(0, 3).map((n) => n.html.slice(0, 200)) }))))`)
+	for _, width := range []int64{390, 1280} {
+		t.viewport(width, 900)
+		t.check(fmt.Sprintf("%s-%d", name, width), axe)
+	}
+}
+
+// check does so at the width there is.
+func (t *tab) check(name, axe string) {
+	t.Helper()
+	if over := eval[float64](t, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
+		t.Errorf("%s: the page is %.0f pixels wider than its window", name, over)
+	}
+	if text := eval[string](t, "document.body.innerText"); strings.Contains(text, "⟦") {
+		t.Errorf("%s lacks a text", name)
+	}
+	if axe != "" {
+		t.accessible(name, axe)
+	}
+	if *screens != "" {
+		t.draw(name)
+	}
+}
+
+// accessible runs axe-core over the page.
+func (t *tab) accessible(name, axe string) {
+	t.Helper()
+	do(t, "load axe-core", chromedp.Evaluate[chromedp.Void](axe+";0"))
+	report := eval[string](t, `axe.run(document, { resultTypes: ["violations"] }).then((r) => JSON.stringify(r.violations.map((v) => ({ id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.slice(0, 3).map((n) => n.html.slice(0, 200)) }))))`)
 	var found []struct {
 		ID, Impact, Help string
 		Nodes            []string
@@ -199,12 +215,12 @@ func checkAccessibility(t testing.TB, who *tab, name, axe string) {
 }
 
 // draw writes a picture of the whole page.
-func draw(t testing.TB, who *tab, name string) {
+func (t *tab) draw(name string) {
 	t.Helper()
 	if err := os.MkdirAll(*screens, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	png := do(who, "draw "+name, chromedp.FullScreenshot(100))
+	png := do(t, "draw "+name, chromedp.FullScreenshot(100))
 	if err := os.WriteFile(filepath.Join(*screens, name+".png"), png, 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -366,3 +366,16 @@ func (t *tab) signInWith(origin, lang, key string) {
 	t.click(`button[data-from="test-key"]`)
 	t.wait(`location.pathname == "/` + lang + `/account"`)
 }
+
+// save saves what an expression fetches, as the browser would a download.
+func (t *tab) save(expression, path string) string {
+	t.Helper()
+	text := eval[string](t, expression+`.then((r) => r.headers.get("Content-Disposition").startsWith("attachment") ? r.text() : "")`)
+	if text == "" {
+		t.Fatalf("%s: %s is no download", t.name, expression)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

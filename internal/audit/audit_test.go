@@ -98,17 +98,7 @@ func options(t *testing.T, e *chain.Engine) audit.Options {
 	}
 	return audit.Options{
 		Code: city, From: time.Now().Add(-2 * time.Hour), To: time.Now().Add(24 * time.Hour), Trust: b, CSV: bulk.WriteCSV,
-		BundleTime: func(b []byte) (time.Time, error) {
-			d, err := verify.Decode(b)
-			if err != nil {
-				return time.Time{}, err
-			}
-			h, err := d.Answering()
-			if err != nil {
-				return time.Time{}, err
-			}
-			return h.Time, nil
-		},
+		BundleTime: verify.AnsweredAt,
 	}
 }
 

@@ -51,23 +51,6 @@ func Operations(lang string, ops []cityid.Operation) []Line {
 	return s.lines
 }
 
-// Body says what the signers of a transaction sign: its id and the digest that
-// is signed, chain, expiry, operations, memo and signers.
-func Body(lang string, b *cityid.Body) []Line {
-	s := in(lang)
-	raw := cityid.MustMarshal(b)
-	s.say("transaction", (&cityid.Tx{Body: raw}).ID())
-	s.say("to-sign", cityid.SigningDigest(raw))
-	s.say("chain", b.Chain)
-	s.say("until", b.Expires)
-	s.under(func() { s.numbered(b.Operations) }, "does")
-	s.text("memo", b.Memo)
-	for _, k := range b.Signers {
-		s.say("signer", k)
-	}
-	return s.lines
-}
-
 // Proposal says what a proposal would do and where it stands. Up to "evidence"
 // it is what the digest covers, which is computed here; if the node named
 // another one, the first line warns.
@@ -154,13 +137,6 @@ func Policy(lang string, p *cityid.Policy) []Line {
 func Allocation(lang string, a *cityid.Allocation) []Line {
 	s := in(lang)
 	s.under(func() { s.allocation(a) }, "allocate", a.Code)
-	return s.lines
-}
-
-// Content says what people wrote into a record.
-func Content(lang string, c *cityid.Content) []Line {
-	s := in(lang)
-	s.content(c)
 	return s.lines
 }
 

@@ -251,33 +251,7 @@ func TestCompleteAlone(t *testing.T) {
 	}
 }
 
-// TestCompleteBody does so for the body of a transaction, and for what the
-// digest of a proposal covers.
-func TestCompleteBody(t *testing.T) {
-	body := cityid.Body{Operations: []cityid.Operation{{Veto: &cityid.Veto{Code: cityid.MustParse("MA.156.1301")}}}}
-	f := filler{}
-	for _, field := range []any{&body.Chain, &body.Signers, &body.Expires, &body.Memo} {
-		f.fill(reflect.ValueOf(field).Elem(), 0)
-	}
-	before := map[string]string{}
-	without := func(lang string) string { // the two digests, which change with everything
-		return joined(describe.Body(lang, &body)[2:])
-	}
-	for _, lang := range languages {
-		before[lang] = without(lang)
-		if !strings.Contains(joined(describe.Body(lang, &body)), cityid.SigningDigest(cityid.MustMarshal(&body)).String()) {
-			t.Errorf("%s: no signing digest", lang)
-		}
-	}
-	mutate(reflect.ValueOf(&body).Elem(), "body", func(path string) {
-		for _, lang := range languages {
-			if without(lang) == before[lang] {
-				t.Errorf("%s in %s: not in the words", path, lang)
-			}
-		}
-	})
-}
-
+// TestProposal holds the words to saying all that the digest of a proposal covers.
 func TestProposal(t *testing.T) {
 	p := cityid.Proposal{Operations: []cityid.Operation{{Veto: &cityid.Veto{Code: cityid.MustParse("MA.156.1301")}}}}
 	f := filler{}
@@ -421,15 +395,21 @@ func TestDifference(t *testing.T) {
 	new := old
 	new.Content.Names = cityid.NamesOf(map[string]string{"zh": "石家庄市", "en": "Shijiazhuang"})
 	new.Content.Hosts = []string{"sjz.example.cn"}
-	got := describe.DifferenceOf("en", &old, &new)
+	difference := func(lang string, old, new cityid.Allocation) []describe.Change {
+		of := func(a cityid.Allocation) []cityid.Operation {
+			return []cityid.Operation{{Apply: &cityid.Apply{Allocation: a}}}
+		}
+		return describe.Difference(lang, of(old), of(new))
+	}
+	got := difference("en", old, new)
 	want := []describe.Change{
-		{Within: "allocate MA.156.1301:", Old: "name (zh): 石家庄", New: "name (zh): 石家庄市"},
-		{Within: "allocate MA.156.1301:", New: `links below may use: "sjz.example.cn"`},
+		{Within: "apply for MA.156.1301:", Old: "name (zh): 石家庄", New: "name (zh): 石家庄市"},
+		{Within: "apply for MA.156.1301:", New: `links below may use: "sjz.example.cn"`},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %+v", got)
 	}
-	if d := describe.DifferenceOf("zh", &old, &old); len(d) != 0 {
+	if d := difference("zh", old, old); len(d) != 0 {
 		t.Errorf("no difference: %+v", d)
 	}
 	for _, op := range parts(t) {

@@ -15,18 +15,6 @@ type Change struct {
 	New    string `json:"new,omitempty"`    // as it is; empty: taken away
 }
 
-// Difference says what changed from old to new, for reviewers who have seen
-// the old: none if and only if both say the same.
-func Difference(lang string, old, new []cityid.Operation) []Change {
-	return difference(Operations(lang, old), Operations(lang, new))
-}
-
-// DifferenceOf is [Difference] of two allocations, such as an application
-// before and after it was returned.
-func DifferenceOf(lang string, old, new *cityid.Allocation) []Change {
-	return difference(Allocation(lang, old), Allocation(lang, new))
-}
-
 // placed is a line with the path of those it stands under.
 type placed struct{ within, text string }
 
@@ -44,7 +32,10 @@ func place(lines []Line) []placed {
 // lines; beyond it all that differs counts as one replacement.
 const maxCompared = 4_000_000
 
-func difference(oldLines, newLines []Line) []Change {
+// Difference says what changed from old to new, for reviewers who have seen
+// the old: none if and only if both say the same.
+func Difference(lang string, old, new []cityid.Operation) []Change {
+	oldLines, newLines := Operations(lang, old), Operations(lang, new)
 	a, b := place(oldLines), place(newLines)
 	// Lines are compared by their own words and depth, so that a changed
 	// heading does not make everything under it differ.

@@ -28,11 +28,6 @@ func ProposalState(lang string, v cityid.ProposalState) string {
 	return in(lang).name("state", v.String())
 }
 
-// Disclosure names how much of a class's objects is published.
-func Disclosure(lang string, v cityid.Disclosure) string {
-	return in(lang).name("disclosure", v.String())
-}
-
 func (s *speech) name(list, value string) string {
 	if value == "" {
 		return ""

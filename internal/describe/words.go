@@ -12,13 +12,8 @@ const (
 // arguments, in the same order unless numbered.
 var dictionary = map[string][2]string{
 	// transactions and proposals
-	"transaction":     {"transaction: %s", "交易编号：%s"},
-	"to-sign":         {"digest to sign: %s", "待签摘要：%s"},
 	"chain":           {"chain: %s", "链：%s"},
 	"until":           {"valid until: %s", "有效期至：%s"},
-	"does":            {"it does:", "内容："},
-	"memo":            {"memo: %s", "附言：%s"},
-	"signer":          {"signer: %s", "签名者：%s"},
 	"operation":       {"operation %d:", "操作 %d："},
 	"proposal-digest": {"proposal %d, revision %d, digest: %s", "第 %d 号提案，第 %d 稿，摘要：%s"},
 	"wrong-digest": {

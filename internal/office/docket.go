@@ -156,12 +156,8 @@ func scanStep(row interface{ Scan(...any) error }) (s Step, err error) {
 // the delivery is new.
 func (o *Office) CopyEvidence(ctx context.Context, proposal uint64, digest cityid.Digest, d NewDelivery) (fresh bool, err error) {
 	err = o.write(ctx, func(tx *sql.Tx) error {
-		r, err := tx.ExecContext(ctx, `INSERT INTO evidence_copy (proposal, digest, destination) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
-			int64(proposal), digest[:], d.Destination)
-		if err != nil {
-			return err
-		}
-		n, err := r.RowsAffected()
+		n, err := count(tx.ExecContext(ctx, `INSERT INTO evidence_copy (proposal, digest, destination) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
+			int64(proposal), digest[:], d.Destination))
 		if err != nil || n == 0 {
 			return err
 		}

@@ -114,12 +114,7 @@ func (o *Office) MissingEvidence(ctx context.Context, proposal uint64) ([]cityid
 // on keeping records say so, and returns how many there were.
 func (o *Office) DropEvidence(ctx context.Context, digest cityid.Digest) (n int, err error) {
 	err = o.write(ctx, func(tx *sql.Tx) error {
-		r, err := tx.ExecContext(ctx, `DELETE FROM evidence WHERE digest = ?`, digest[:])
-		if err != nil {
-			return err
-		}
-		count, err := r.RowsAffected()
-		n = int(count)
+		n, err = count(tx.ExecContext(ctx, `DELETE FROM evidence WHERE digest = ?`, digest[:]))
 		return err
 	})
 	return n, err

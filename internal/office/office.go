@@ -298,19 +298,22 @@ func collect[T any](ctx context.Context, q querier, scan func(row interface{ Sca
 	return list, rows.Err()
 }
 
-// changed returns missing, unless the statement changed a row.
-func changed(r sql.Result, err error, missing error) error {
+// count returns how many rows a statement changed.
+func count(r sql.Result, err error) (int, error) {
 	if err != nil {
-		return err
+		return 0, err
 	}
 	n, err := r.RowsAffected()
-	if err != nil {
-		return err
+	return int(n), err
+}
+
+// changed returns missing, unless the statement changed a row.
+func changed(r sql.Result, err error, missing error) error {
+	n, err := count(r, err)
+	if err == nil && n == 0 {
+		err = missing
 	}
-	if n == 0 {
-		return missing
-	}
-	return nil
+	return err
 }
 
 // found turns the database's "no rows" into [ErrNotFound] about something.
@@ -396,15 +399,11 @@ func (o *Office) Sweep(ctx context.Context) (Swept, error) {
 	var s Swept
 	err := o.write(ctx, func(tx *sql.Tx) error {
 		for _, statement := range o.sweeps() {
-			r, err := tx.ExecContext(ctx, statement, ms(o.now()))
+			n, err := count(tx.ExecContext(ctx, statement, ms(o.now())))
 			if err != nil {
 				return err
 			}
-			n, err := r.RowsAffected()
-			if err != nil {
-				return err
-			}
-			s.Rows += int(n)
+			s.Rows += n
 		}
 		return nil
 	})

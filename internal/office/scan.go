@@ -63,15 +63,11 @@ func (o *Office) AddScanLog(ctx context.Context, l ScanLog, scans []Scan) (id in
 			if s.Location != nil {
 				located, where = 1, *s.Location
 			}
-			r, err := insert.ExecContext(ctx, l.Holder.String(), s.Code.String(), ms(s.Seen), id, located, where.Lat, where.Lon)
+			n, err := count(insert.ExecContext(ctx, l.Holder.String(), s.Code.String(), ms(s.Seen), id, located, where.Lat, where.Lon))
 			if err != nil {
 				return err
 			}
-			n, err := r.RowsAffected()
-			if err != nil {
-				return err
-			}
-			duplicates += 1 - int(n)
+			duplicates += 1 - n
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE scan_log SET duplicates = ? WHERE id = ?`, duplicates, id)
 		return err

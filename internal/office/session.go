@@ -250,12 +250,7 @@ func (o *Office) EndSessions(ctx context.Context, key cityid.PublicKey, ids ...c
 		}
 	}
 	err = o.write(ctx, func(tx *sql.Tx) error {
-		r, err := tx.ExecContext(ctx, query, args...)
-		if err != nil {
-			return err
-		}
-		count, err := r.RowsAffected()
-		n = int(count)
+		n, err = count(tx.ExecContext(ctx, query, args...))
 		return err
 	})
 	return n, err

@@ -188,7 +188,7 @@ func (pg *page) mayImport(code cityid.Code) error {
 
 // importJob loads the import that the address names, with its table.
 func (pg *page) importJob(r *http.Request) (*importJob, error) {
-	j, err := pg.importHead(r)
+	j, err := pg.importHead(r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
@@ -196,8 +196,8 @@ func (pg *page) importJob(r *http.Request) (*importJob, error) {
 }
 
 // importHead loads an import without its table.
-func (pg *page) importHead(r *http.Request) (*importJob, error) {
-	stored, err := pg.Office.Import(r.Context(), r.PathValue("id"))
+func (pg *page) importHead(id string) (*importJob, error) {
+	stored, err := pg.Office.Import(pg.ctx, id)
 	if errors.Is(err, office.ErrNotFound) || errors.Is(err, office.ErrExpired) {
 		return nil, errNoImport
 	}
@@ -366,7 +366,7 @@ func (pg *page) importView(j *importJob, step string) (*importView, error) {
 
 // importRoot sends to the step an import is at.
 func (p *portal) importRoot(w http.ResponseWriter, r *http.Request, pg *page) error {
-	j, err := pg.importHead(r)
+	j, err := pg.importHead(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
@@ -447,7 +447,7 @@ func (p *portal) importList(w http.ResponseWriter, r *http.Request, pg *page) er
 // importDelete forgets an import: its table, corrections and checkpoint. What
 // it has allocated stays.
 func (p *portal) importDelete(w http.ResponseWriter, r *http.Request, pg *page) error {
-	j, err := pg.importHead(r)
+	j, err := pg.importHead(r.PathValue("id"))
 	if err != nil {
 		return err
 	}

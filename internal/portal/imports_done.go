@@ -3,8 +3,6 @@
 package portal
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -48,18 +46,8 @@ func (p *portal) importDone(w http.ResponseWriter, r *http.Request, pg *page) er
 // importedCodes lists the codes that an import has allocated or found as it
 // would have, in order; for the page that makes labels.
 func (pg *page) importedCodes(id string) ([]cityid.Code, error) {
-	stored, err := pg.Office.Import(pg.ctx, id)
-	if errors.Is(err, office.ErrNotFound) || errors.Is(err, office.ErrExpired) {
-		return nil, errNoImport
-	}
+	j, err := pg.importHead(id)
 	if err != nil {
-		return nil, err
-	}
-	if err := pg.mayImport(stored.Parent); err != nil {
-		return nil, err
-	}
-	j := &importJob{Import: stored}
-	if err := json.Unmarshal(stored.State, &j.State); err != nil {
 		return nil, err
 	}
 	if err := pg.importWork(j); err != nil {

@@ -420,7 +420,7 @@ type importNext struct {
 // importAsk tells the browser what is next. It waits a moment for something to
 // tell.
 func (p *portal) importAsk(w http.ResponseWriter, r *http.Request, pg *page) error {
-	j, err := pg.importHead(r)
+	j, err := pg.importHead(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
@@ -449,7 +449,7 @@ func (p *portal) importAsk(w http.ResponseWriter, r *http.Request, pg *page) err
 		}
 		select {
 		case <-j.run.done:
-			if j, err = pg.importHead(r); err != nil {
+			if j, err = pg.importHead(r.PathValue("id")); err != nil {
 				return err
 			}
 			return pg.json(w, r, pg.importIdle(j))
@@ -488,7 +488,7 @@ func (pg *page) importIdle(j *importJob) importNext {
 
 // importSignature takes the signature of the batch that waits for it.
 func (p *portal) importSignature(w http.ResponseWriter, r *http.Request, pg *page) error {
-	j, err := pg.importHead(r)
+	j, err := pg.importHead(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
@@ -521,7 +521,7 @@ func (p *portal) importSignature(w http.ResponseWriter, r *http.Request, pg *pag
 
 // importStop stops an import after what is under way.
 func (p *portal) importStop(w http.ResponseWriter, r *http.Request, pg *page) error {
-	j, err := pg.importHead(r)
+	j, err := pg.importHead(r.PathValue("id"))
 	if err != nil {
 		return err
 	}

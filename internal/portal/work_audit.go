@@ -113,7 +113,7 @@ func (p *portal) workAuditSend(w http.ResponseWriter, r *http.Request, pg *page,
 
 // auditOptions fills in the trust root, and what other packages define.
 func (pg *page) auditOptions(at *workAt) (audit.Options, error) {
-	o := audit.Options{Code: at.Code(), CSV: bulk.WriteCSV, BundleTime: bundleTime, MaxProofs: maxAuditProofs}
+	o := audit.Options{Code: at.Code(), CSV: bulk.WriteCSV, BundleTime: verify.AnsweredAt, MaxProofs: maxAuditProofs}
 	versions, err := pg.Source.Trust(pg.ctx)
 	if err != nil {
 		return o, err
@@ -132,19 +132,6 @@ func (pg *page) auditOptions(at *workAt) (audit.Options, error) {
 	o.Question.From, o.Question.Base = s.Version, s.Height
 	o.Trust, err = verify.FormatTrustFile(trust)
 	return o, err
-}
-
-// bundleTime returns the time of the block that a bundle answers from.
-func bundleTime(b []byte) (time.Time, error) {
-	d, err := verify.Decode(b)
-	if err != nil {
-		return time.Time{}, err
-	}
-	h, err := d.Answering()
-	if err != nil {
-		return time.Time{}, err
-	}
-	return h.Time, nil
 }
 
 // patient gives the visitor time for each piece instead of for the whole.
