@@ -362,7 +362,9 @@ func TestStreamShowsThatItLives(t *testing.T) {
 }
 
 func TestStreamEndsWithTheServer(t *testing.T) {
-	w := newWorld(t, api.Config{}, web.Limits{})
+	source := &watchedSource{}
+	w := newWorld(t, api.Config{Source: source}, web.Limits{})
+	source.Engine = w.Engine
 	l := w.listen("")
 	l.want(w.height())
 	poll := make(chan error, 1)
@@ -376,7 +378,7 @@ func TestStreamEndsWithTheServer(t *testing.T) {
 		}
 		poll <- err
 	}()
-	time.Sleep(100 * time.Millisecond)
+	source.awaited(t, w.height(), 2) // by the stream and the poll
 	start := time.Now()
 	w.stop()
 	m, ok := l.next()
@@ -496,6 +498,39 @@ func (s *bigBlocks) Block(ctx context.Context, height uint64) (*cityid.Block, er
 	return b, nil
 }
 
+// watchedSource counts for which blocks somebody has waited.
+type watchedSource struct {
+	*chain.Engine
+	mu    sync.Mutex
+	after map[uint64]int
+}
+
+func (s *watchedSource) Await(ctx context.Context, after uint64) (uint64, error) {
+	s.mu.Lock()
+	if s.after == nil {
+		s.after = map[uint64]int{}
+	}
+	s.after[after]++
+	s.mu.Unlock()
+	return s.Engine.Await(ctx, after)
+}
+
+// awaited waits until somebody has waited so often for the block after a height.
+func (s *watchedSource) awaited(t *testing.T, height uint64, times int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		n := s.after[height]
+		s.mu.Unlock()
+		if n >= times {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("block %d was awaited %d times, want %d", height+1, n, times)
+		}
+	}
+}
+
 func TestStreamRefusals(t *testing.T) {
 	w := newWorld(t, api.Config{}, web.Limits{})
 	for _, c := range []struct {
@@ -519,7 +554,9 @@ func TestStreamRefusals(t *testing.T) {
 }
 
 func TestChangesOverHTTP(t *testing.T) {
-	w := newWorld(t, api.Config{Poll: 100 * time.Millisecond}, web.Limits{})
+	source := &watchedSource{}
+	w := newWorld(t, api.Config{Source: source, Poll: 20 * time.Millisecond}, web.Limits{})
+	source.Engine = w.Engine
 	c, err := client.New(w.url)
 	if err != nil {
 		t.Fatal(err)
@@ -534,7 +571,7 @@ func TestChangesOverHTTP(t *testing.T) {
 		}
 		waited <- h
 	}()
-	time.Sleep(300 * time.Millisecond)
+	source.awaited(t, at, 3)
 	r := w.city(1)
 	if h := <-waited; h < r.Height {
 		t.Errorf("await %d: %d", at, h)

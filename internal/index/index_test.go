@@ -376,7 +376,7 @@ func TestUnreachable(t *testing.T) {
 	s := newRegistry(town())
 	s.down = true
 	x := start(t, s, filepath.Join(t.TempDir(), "index.sqlite"))
-	time.Sleep(50 * time.Millisecond)
+	s.refuse(t)
 	if p := find(t, x, cityid.SearchQuery{}); len(p.Hits) > 0 || !p.Partial {
 		t.Errorf("an index without a source answers %+v", p)
 	}
@@ -386,7 +386,7 @@ func TestUnreachable(t *testing.T) {
 	if p := find(t, x, cityid.SearchQuery{}); len(p.Hits) != len(s.records) {
 		t.Errorf("%d hits while the source is away", len(p.Hits))
 	}
-	time.Sleep(50 * time.Millisecond)
+	s.refuse(t)
 	s.set(func() { s.down = false })
 	reach(t, x, s.apply(record("MA.156.14", "MA.156", cityid.KindProvince, "山西省")))
 	if p := find(t, x, cityid.SearchQuery{Text: "山西"}); len(p.Hits) != 1 {
@@ -410,15 +410,16 @@ func TestMinHeight(t *testing.T) {
 	if _, err := x.Search(gone, cityid.SearchQuery{MinHeight: late}); !errors.Is(err, context.Canceled) {
 		t.Errorf("given up: %v", err)
 	}
-	answer := make(chan *cityid.SearchPage, 1)
+	answer, waits := make(chan *cityid.SearchPage, 1), make(chan struct{})
 	go func() {
-		p, err := x.Search(context.Background(), cityid.SearchQuery{Text: "山西", MinHeight: late})
+		ctx := announced{context.Background(), sync.OnceFunc(func() { close(waits) })}
+		p, err := x.Search(ctx, cityid.SearchQuery{Text: "山西", MinHeight: late})
 		if err != nil {
 			t.Error(err)
 		}
 		answer <- p
 	}()
-	time.Sleep(20 * time.Millisecond)
+	<-waits
 	s.apply(record("MA.156.14", "MA.156", cityid.KindProvince, "山西省"))
 	if p := <-answer; p == nil || len(p.Hits) != 1 || p.Height != late {
 		t.Errorf("%+v", p)

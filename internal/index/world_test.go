@@ -27,6 +27,7 @@ type registry struct {
 	changed map[uint64][]cityid.Code
 	gap     bool          // changes are not remembered
 	down    bool          // every question fails
+	refused int           // questions that failed so
 	page    func()        // called before each page, without the lock
 	block   chan struct{} // closed and replaced with each block
 }
@@ -44,6 +45,7 @@ func (s *registry) Status(context.Context) (*cityid.NodeStatus, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down {
+		s.refused++
 		return nil, errDown
 	}
 	return &cityid.NodeStatus{Chain: s.chain, Zone: apex, Height: s.height, Records: uint64(len(s.records))}, nil
@@ -160,6 +162,29 @@ func (s *registry) set(f func()) {
 	f()
 	close(s.block)
 	s.block = make(chan struct{})
+}
+
+// refuse waits until the source, which is down, has refused to tell its status.
+func (s *registry) refuse(t *testing.T) {
+	t.Helper()
+	refused := func() int { s.mu.Lock(); defer s.mu.Unlock(); return s.refused }
+	before := refused()
+	for deadline := time.Now().Add(time.Minute); refused() == before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the index has given up asking")
+		}
+	}
+}
+
+// announced is a context that says when somebody waits for its end.
+type announced struct {
+	context.Context
+	waits func()
+}
+
+func (a announced) Done() <-chan struct{} {
+	a.waits()
+	return a.Context.Done()
 }
 
 func (s *registry) snapshot() []cityid.Record {
