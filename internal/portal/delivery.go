@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -133,17 +134,29 @@ func (p *Portal) Run(ctx context.Context) error {
 	client := p.deliveryClient()
 	defer client.CloseIdleConnections()
 	defer p.imports.stopAll()
-	warned := ""
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	// An office that takes its time to answer holds up nothing else.
+	sending.Go(func() { p.rounds(ctx, func() error { return p.deliver(ctx, client) }) })
 	var swept time.Time
-	for ctx.Err() == nil {
+	p.rounds(ctx, func() error {
 		if time.Since(swept) > sweepPause {
 			swept = time.Now()
 			if _, err := p.Office.Sweep(ctx); err != nil && ctx.Err() == nil {
 				p.Log.Warn("what has expired in the office was not removed", "error", err)
 			}
 		}
-		err := errors.Join(p.docket.catchUp(ctx), p.settleIntake(ctx), p.settleOfficers(ctx), p.copyEvidence(ctx), p.deliver(ctx, client))
-		if err != nil && ctx.Err() == nil && err.Error() != warned {
+		return errors.Join(p.docket.catchUp(ctx), p.settleIntake(ctx), p.settleOfficers(ctx), p.copyEvidence(ctx))
+	})
+	return nil
+}
+
+// rounds does work every few seconds until ctx ends. What fails is logged when it
+// fails anew.
+func (p *portal) rounds(ctx context.Context, work func() error) {
+	warned := ""
+	for ctx.Err() == nil {
+		if err := work(); err != nil && ctx.Err() == nil && err.Error() != warned {
 			warned = err.Error()
 			p.Log.Warn("the office could not do its round", "error", err)
 		}
@@ -152,7 +165,6 @@ func (p *Portal) Run(ctx context.Context) error {
 		case <-time.After(sendPause):
 		}
 	}
-	return nil
 }
 
 // copyEvidence enqueues the documents handed in here for the offices of all others

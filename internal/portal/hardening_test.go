@@ -4,6 +4,7 @@ package portal_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -364,3 +365,56 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
+// TestSilentOffice sends evidence to an office that never answers: the portal goes
+// on following what happens, and stops when it is told to.
+func TestSilentOffice(t *testing.T) {
+	asked, let := make(chan bool, 8), make(chan bool)
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- true
+		<-let
+	}))
+	defer silent.Close()
+	defer close(let)
+	var mine portal.Config
+	w := newWorld(t, desk(0), func(c *portal.Config) {
+		c.DeliverTo = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		mine = *c
+	})
+	root := named("试验根区", "Root zone for trials")
+	root.Hosts = []string{"localhost"}
+	w.record([]cityid.Signer{officer(0, 0), officer(1, 0)}, cityid.Operation{Amend: &cityid.Amend{Code: apex, Revision: 1, Content: root}})
+	content := named("研究院乙", "Institute B")
+	content.Links = []cityid.Link{{Rel: portal.RelOffice, Href: strings.Replace(silent.URL, "127.0.0.1", "localhost", 1)}}
+	w.record([]cityid.Signer{officer(1, 0)}, cityid.Operation{Amend: &cityid.Amend{Code: institutes[1], Revision: 1, Content: content}})
+	envelope, digest := sealed(t, office.EvidenceDocument{Name: "授权书.jpg", Document: photo(t)}, 0, 1)
+	if err := w.office.StoreEvidence(t.Context(), digest, "", envelope); err != nil {
+		t.Fatal(err)
+	}
+	n := w.bring(w.application(strangerKey, digest))
+	h, err := portal.New(mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- h.Run(ctx) }()
+	<-asked
+	w.record([]cityid.Signer{officer(2, 0)}, cityid.Operation{Reject: &cityid.Reject{Proposal: n, Digest: w.proposal(n).Digest, Note: "no"}})
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		steps, err := w.office.Steps(t.Context(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(steps) == 2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the portal waits for another office: %+v", steps)
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

@@ -224,11 +224,12 @@ func writeMark(b *strings.Builder, k mapMark, x, y, share float64) {
 	}
 }
 
-// writeGrid draws a line for every so many degrees.
+// writeGrid draws a line for every so many degrees, but not more than a hundred
+// each way, however narrow the view is.
 func writeGrid(b *strings.Builder, v view, height float64, x, y func(float64) float64) {
 	step := 10.0
 	for _, s := range []float64{10, 5, 2, 1, .5, .2, .1, .05, .02, .01, .005, .002, .001} {
-		if step = s; (v.East-v.West)/s >= 4 {
+		if step = s; max(v.East-v.West, (v.North-v.South)/8)/s >= 4 {
 			break
 		}
 	}
