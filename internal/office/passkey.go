@@ -61,6 +61,9 @@ func (o *Office) AddPasskey(ctx context.Context, p Passkey) error {
 		if n >= MaxPasskeys {
 			return fmt.Errorf("a person has at most %d passkeys: %w", MaxPasskeys, ErrTooLarge)
 		}
+		if err := o.roomForPasskey(ctx, tx); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO passkey (credential, key, person, name, rp, created, used) VALUES (?, ?, ?, ?, ?, ?, 0)`,
 			p.Credential, []byte(p.Key), p.Person, p.Name, key.RPID(), ms(o.now()))
 		return stored(err, "the passkey")

@@ -11,18 +11,19 @@ import (
 )
 
 // Whoever comes to the portal leaves something here before anybody knows who it
-// is: a session, a draft, documents, an application. Callers limit how often one
-// address may; since addresses are many, there are bounds on all of it together,
-// so that strangers can not fill the disk. What is beyond them is refused with
-// [ErrFull], but for sessions: the visitors who were away longest lose theirs, those
-// first who have begun nothing.
+// is: a session, a passkey, a draft, documents, an application. Callers limit how
+// often one address may; since addresses are many, there are bounds on all of it
+// together, so that strangers can not fill the disk. What is beyond them is refused with
+// [ErrFull], but for sessions and passkeys: the visitors who were away longest lose
+// their sessions, those first who have begun nothing; and of the passkeys that were
+// never used, the oldest are forgotten.
 
 // ErrFull says that strangers have left here all that they may.
 var ErrFull = errors.New("no room")
 
 const (
-	visitorShare = 100 // of all visitors' sessions, one in so many gives way at once
-	emptyBag     = boxOverhead + len(`{}`)
+	giveWay  = 100 // of visitors' sessions, or passkeys, one in so many gives way at once
+	emptyBag = boxOverhead + len(`{}`)
 )
 
 // unlinkedKept is how long documents are kept that no proposal names, since their
@@ -68,6 +69,17 @@ func (o *Office) roomForVisitor(ctx context.Context, tx *sql.Tx) error {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `DELETE FROM session WHERE id IN
-		(SELECT id FROM session WHERE key = x'' ORDER BY length(bag) > ?, seen LIMIT ?)`, emptyBag, max(1, o.opts.Visitors/visitorShare))
+		(SELECT id FROM session WHERE key = x'' ORDER BY length(bag) > ?, seen LIMIT ?)`, emptyBag, max(1, o.opts.Visitors/giveWay))
+	return err
+}
+
+// roomForPasskey forgets passkeys that were never used if there are too many.
+func (o *Office) roomForPasskey(ctx context.Context, tx *sql.Tx) error {
+	err := roomForOne(ctx, tx, o.opts.Passkeys, "unused passkeys", `SELECT count(*) FROM passkey WHERE used = 0`)
+	if !errors.Is(err, ErrFull) {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM passkey WHERE credential IN
+		(SELECT credential FROM passkey WHERE used = 0 ORDER BY created, credential LIMIT ?)`, max(1, o.opts.Passkeys/giveWay))
 	return err
 }

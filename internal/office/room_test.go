@@ -130,3 +130,25 @@ func TestRoomForStrangers(t *testing.T) {
 		t.Errorf("%d visitors, want 3", n)
 	}
 }
+
+// TestRoomForPasskeys forgets the oldest passkey that was never used, and none
+// that was.
+func TestRoomForPasskeys(t *testing.T) {
+	ctx := t.Context()
+	o, c := smallOffice(t, Options{Passkeys: 2})
+	var all []Passkey
+	for i := range 4 {
+		p := Passkey{Credential: []byte{byte(i + 1)}, Key: passkeyOf(t, byte(i+1), "id.example", "https://id.example"), Person: NewPerson()}
+		do(t, o.AddPasskey(ctx, p))
+		if i == 0 {
+			do(t, o.TouchPasskey(ctx, p.Credential))
+		}
+		all = append(all, p)
+		c.pass(time.Second)
+	}
+	for i, gone := range []bool{false, true, false, false} {
+		if _, err := o.PasskeyByKey(ctx, all[i].Key); (err != nil) != gone {
+			t.Errorf("passkey %d: %v", i, err)
+		}
+	}
+}

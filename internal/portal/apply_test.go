@@ -38,6 +38,7 @@ func withIntake(c *portal.Config) {
 
 // withTestKeys offers the applicants' keys as those of a demonstration.
 func withTestKeys(c *portal.Config) {
+	c.Demo = true
 	for i, s := range applicant {
 		c.TestKeys = append(c.TestKeys, portal.TestKey{Name: fmt.Sprintf("applicant-%d", i+1), Title: map[string]string{"zh": "经办人", "en": "Officer"}, Signer: s})
 	}

@@ -418,3 +418,23 @@ func TestSilentOffice(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTestKeys lets no portal but a demonstration sign for its visitors.
+func TestTestKeys(t *testing.T) {
+	keys := []portal.TestKey{{Name: "institute-a-1", Signer: officer(0, 0)}}
+	if _, err := portal.New(portal.Config{Origin: "https://id.example", TestKeys: keys}); err == nil {
+		t.Error("a portal in earnest offers keys that sign for everybody")
+	}
+	digest := map[string]any{"digest": cityid.Digest{1}}
+	w := newWorld(t)
+	if a := w.browser().script("/en/demo/keys/institute-a-1", digest, nil); a.status != http.StatusNotFound {
+		t.Errorf("without test keys: %d %s", a.status, a.body)
+	}
+	w = newWorld(t, func(c *portal.Config) { c.Demo, c.TestKeys = true, keys })
+	if a := w.browser().script("/en/demo/keys/institute-a-1", digest, nil); a.status != http.StatusOK {
+		t.Errorf("in a demonstration: %d %s", a.status, a.body)
+	}
+	if a := w.browser().script("/en/demo/keys/institute-a-2", digest, nil); a.status != http.StatusNotFound {
+		t.Errorf("a key that is not offered: %d", a.status)
+	}
+}

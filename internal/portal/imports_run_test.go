@@ -67,7 +67,7 @@ func TestImportResumes(t *testing.T) {
 	}
 	// The portal is closed and another opened over the same office.
 	again, err := portal.New(portal.Config{
-		Source: w.engine, Index: w.index, Office: w.office, Origin: w.url, Limits: portal.NewLimits(),
+		Source: w.engine, Index: w.index, Office: w.office, Origin: w.url, Limits: portal.NewLimits(), Demo: true,
 		TestKeys: []portal.TestKey{{Name: "traffic", Title: map[string]string{"en": "Traffic"}, Signer: trafficKey}},
 	})
 	if err != nil {

@@ -143,6 +143,9 @@ func New(c Config) (*Portal, error) {
 	if err != nil || origin.Host == "" || origin.Path != "" || origin.Scheme != "http" && origin.Scheme != "https" {
 		return nil, fmt.Errorf("portal: origin %q: want scheme and host, such as https://id.example", c.Origin)
 	}
+	if len(c.TestKeys) > 0 && !c.Demo {
+		return nil, errors.New("portal: test keys sign for everybody: only a demonstration offers them")
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
