@@ -126,6 +126,7 @@ type Options struct {
 	// What strangers may leave here together. Zero takes the default; see room.go.
 	Visitors   int   // sessions in which nobody has signed in; 100,000
 	Passkeys   int   // passkeys that were never used; 50,000
+	Signings   int   // signing requests; 200,000
 	Drafts     int   // drafts; 20,000
 	Waiting    int   // applications that wait; 10,000
 	DraftSpace int64 // bytes of documents that no proposal names; 16 GiB
@@ -162,7 +163,7 @@ func Open(ctx context.Context, opts Options) (_ *Office, err error) {
 			*d = standard
 		}
 	}
-	for n, standard := range map[*int]int{&opts.Visitors: 100_000, &opts.Passkeys: 50_000, &opts.Drafts: 20_000, &opts.Waiting: 10_000} {
+	for n, standard := range map[*int]int{&opts.Visitors: 100_000, &opts.Passkeys: 50_000, &opts.Signings: 200_000, &opts.Drafts: 20_000, &opts.Waiting: 10_000} {
 		if *n <= 0 {
 			*n = standard
 		}

@@ -11,18 +11,18 @@ import (
 )
 
 // Whoever comes to the portal leaves something here before anybody knows who it
-// is: a session, a passkey, a draft, documents, an application. Callers limit how
-// often one address may; since addresses are many, there are bounds on all of it
-// together, so that strangers can not fill the disk. What is beyond them is refused with
-// [ErrFull], but for sessions and passkeys: the visitors who were away longest lose
-// their sessions, those first who have begun nothing; and of the passkeys that were
-// never used, the oldest are forgotten.
+// is: a session, a passkey, a signing request, a draft, documents, an application.
+// Callers limit how often one address may; since addresses are many, there are
+// bounds on all of it together, so that strangers can not fill the disk. What is
+// beyond them is refused with [ErrFull], but for three that give way: the sessions of
+// visitors who were away longest, those first who have begun nothing; the oldest of
+// the passkeys that were never used; and the oldest requests that nobody has signed.
 
 // ErrFull says that strangers have left here all that they may.
 var ErrFull = errors.New("no room")
 
 const (
-	giveWay  = 100 // of visitors' sessions, or passkeys, one in so many gives way at once
+	giveWay  = 100 // of what gives way, one in so many does at once
 	emptyBag = boxOverhead + len(`{}`)
 )
 
@@ -81,5 +81,18 @@ func (o *Office) roomForPasskey(ctx context.Context, tx *sql.Tx) error {
 	}
 	_, err = tx.ExecContext(ctx, `DELETE FROM passkey WHERE credential IN
 		(SELECT credential FROM passkey WHERE used = 0 ORDER BY created, credential LIMIT ?)`, max(1, o.opts.Passkeys/giveWay))
+	return err
+}
+
+// roomForSigning forgets open requests that nobody has signed if there are too
+// many requests.
+func (o *Office) roomForSigning(ctx context.Context, tx *sql.Tx) error {
+	err := roomForOne(ctx, tx, o.opts.Signings, "signing requests", `SELECT count(*) FROM signing`)
+	if !errors.Is(err, ErrFull) {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM signing WHERE id IN (SELECT id FROM signing AS s WHERE state = ?
+		AND NOT EXISTS (SELECT 1 FROM signing_signature AS x WHERE x.signing = s.id) ORDER BY created, id LIMIT ?)`,
+		SigningOpen, max(1, o.opts.Signings/giveWay))
 	return err
 }

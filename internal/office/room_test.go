@@ -152,3 +152,33 @@ func TestRoomForPasskeys(t *testing.T) {
 		}
 	}
 }
+
+// TestRoomForSignings forgets the oldest request that nobody has signed, and none
+// that somebody has.
+func TestRoomForSignings(t *testing.T) {
+	ctx := t.Context()
+	o, c := smallOffice(t, Options{Signings: 3})
+	k, key := privateKey(t, keys.Ed25519, 1)
+	_, other := privateKey(t, keys.P256, 2)
+	ops := vetoes("MA.156.1301")
+	begin := func() string {
+		c.pass(time.Second)
+		return ok(o.NewSigning(ctx, SigningRequest{Chain: testChain, Operations: ops, Title: "x"}))(t)
+	}
+	kept := begin()
+	body := bodyOf(c, ops, key, other)
+	do(t, o.SetBody(ctx, kept, body))
+	ok(o.AddSignature(ctx, kept, signed(t, k, body)))(t)
+	oldest := begin()
+	var last string
+	for range 3 {
+		last = begin()
+	}
+	_, err := o.Signing(ctx, oldest)
+	want(t, "the oldest that nobody has signed", err, ErrNotFound)
+	for _, id := range []string{kept, last} {
+		if _, err := o.Signing(ctx, id); err != nil {
+			t.Errorf("one that was signed, or is new: %v", err)
+		}
+	}
+}

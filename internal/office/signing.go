@@ -125,6 +125,9 @@ func (o *Office) NewSigning(ctx context.Context, r SigningRequest) (string, erro
 	}
 	id, now := base64.RawURLEncoding.EncodeToString(random(signingIDBytes)), o.now()
 	err := o.write(ctx, func(tx *sql.Tx) error {
+		if err := o.roomForSigning(ctx, tx); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO signing (id, chain, operations, title, note, next, creator, signers, body, state, receipt, created, expires)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, x'', ?, x'', ?, ?)`, id, r.Chain, operations, r.Title, r.Note, r.Next, []byte(r.Creator),
 			cityid.MustMarshal(r.Signers), SigningOpen, ms(now), ms(now.Add(r.Life)))
