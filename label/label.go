@@ -57,8 +57,9 @@
 //
 // The web address is not signed: a resolver may move, the certificate stays
 // true. No code holds 174 digits in a row, so the last part cannot be mistaken
-// for one of the code's. A certificate's symbol has level M, or Q or H where asked for: it is read flat and near, where larger modules
-// help more than redundancy does.
+// for one of the code's. A certificate's symbol has level M, or Q or H where
+// asked for: it is read flat and near, where larger modules help more than
+// redundancy does.
 //
 // [Check] tries every key whose key id matches, but only keys held by the code
 // itself or by one of its ancestors: a key of another city proves nothing here.

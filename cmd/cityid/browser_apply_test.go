@@ -110,9 +110,11 @@ func TestBrowserApply(t *testing.T) {
 		a.open(d.at("localhost") + "/zh/" + s)
 		a.look(strings.ReplaceAll(strings.TrimSuffix(s, "/"+reference), "/", "-")+"-zh", axe)
 	}
+	applyInChinese(d, b.tab("another applicant"), axe)
+}
 
-	// The Chinese pages of a draft, with test keys.
-	c := b.tab("another applicant")
+// applyInChinese looks at the Chinese pages of a draft, with test keys.
+func applyInChinese(d *runningDemo, c *tab, axe string) {
 	c.open(d.at("localhost") + "/zh/apply")
 	c.follow("用雄安新区试一试")
 	c.has("请记下续办码")
