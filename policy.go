@@ -315,3 +315,21 @@ type Possession struct {
 func PossessionDigest(chain string, code Code, policy *Policy, key PublicKey) Digest {
 	return hashOf(append([]byte("cityid/possession/1"), MustMarshal([]any{chain, code, policy.Hash(), key})...))
 }
+
+// SigningKeys returns the keys of p that sign, in byte order, each of which an
+// application proves to be held; none of a nil policy.
+func (p *Policy) SigningKeys() []PublicKey {
+	if p == nil {
+		return nil
+	}
+	var out []PublicKey
+	for i := range p.Members {
+		for _, k := range p.Members[i].Keys {
+			if k.Public.Signs() {
+				out = append(out, k.Public)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -419,6 +419,17 @@ func SealDigest(salt [32]byte, c Content) Digest {
 	return hashOf(append(b, MustMarshal(c)...))
 }
 
+// SealedContent is the content of a sealed record, of which the chain holds the
+// digest alone. Who holds the code must keep it: it can not be recovered.
+type SealedContent struct {
+	Code    Code    `json:"code"`
+	Salt    Digest  `json:"salt"`
+	Content Content `json:"content"`
+}
+
+// Digest is what the chain holds.
+func (s *SealedContent) Digest() Digest { return SealDigest(s.Salt, s.Content) }
+
 func checkNames(n Names) error {
 	if len(n) > MaxNames {
 		return Errorf(ErrTooLarge, "%d names: at most %d", len(n), MaxNames)

@@ -52,22 +52,6 @@ func applicationCommand() *command {
 	}
 }
 
-// applicationFile is an application on its way to a member's node, with what
-// stays off the chain: the salts of its evidence.
-type applicationFile struct {
-	Version  int            `json:"version"` // 1
-	Chain    string         `json:"chain"`
-	Apply    cityid.Apply   `json:"apply"`
-	Evidence []evidenceFile `json:"evidence,omitempty"` // in the order of the digests in Apply
-}
-
-// evidenceFile names a document whose salted digest stands in the application:
-// SHA-256("cityid/evidence/1" || salt || document).
-type evidenceFile struct {
-	Name string        `json:"name"`
-	Salt cityid.Digest `json:"salt"`
-}
-
 func applicationCreate(f *flags) func(context.Context, []string) error {
 	var s secrets
 	s.flags(f)
@@ -85,7 +69,7 @@ func applicationCreate(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		file := &applicationFile{Version: 1, Chain: *chain}
+		file := &cityid.ApplicationFile{Version: cityid.ApplicationFileVersion, Chain: *chain}
 		if file.Chain == "" {
 			if file.Chain, err = f.chainID(ctx); err != nil {
 				return err
@@ -97,10 +81,10 @@ func applicationCreate(f *flags) func(context.Context, []string) error {
 		}
 		a.Policy = policy
 		file.Apply = cityid.Apply{Allocation: *a}
-		if err := file.prove(signers); err != nil {
+		if err := proveAll(file, signers); err != nil {
 			return err
 		}
-		if err := file.addEvidence(ctx, evidence); err != nil {
+		if err := addEvidence(ctx, file, evidence); err != nil {
 			return err
 		}
 		b, err := json.MarshalIndent(file, "", "  ")
@@ -178,29 +162,14 @@ func readPolicy(ctx context.Context, path string) (*cityid.Policy, error) {
 	return &p, nil
 }
 
-// keys are the signing keys of the policy, in the order in which their proofs
-// stand.
-func (a *applicationFile) keys() []cityid.PublicKey {
-	var out []cityid.PublicKey
-	for _, m := range a.Apply.Allocation.Policy.Members {
-		for _, k := range m.Keys {
-			if k.Public.Signs() {
-				out = append(out, k.Public)
-			}
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-// prove adds a proof of possession for every signing key of the policy.
-func (a *applicationFile) prove(signers []cityid.Signer) error {
-	for _, k := range a.keys() {
+// proveAll adds a proof of possession for every signing key of the policy.
+func proveAll(a *cityid.ApplicationFile, signers []cityid.Signer) error {
+	for _, k := range a.Apply.Allocation.Policy.SigningKeys() {
 		i := slices.IndexFunc(signers, func(s cityid.Signer) bool { return s.Key == k })
 		if i < 0 {
 			return exitError{exitNotPermitted, fmt.Errorf("key %s stands in the policy but is not here to prove that it is held: name its file with --officer", describe.Fingerprint(k))}
 		}
-		if err := a.proveBy(signers[i]); err != nil {
+		if err := proveBy(a, signers[i]); err != nil {
 			return err
 		}
 	}
@@ -209,17 +178,15 @@ func (a *applicationFile) prove(signers []cityid.Signer) error {
 
 // proveBy adds a signer's proof, in the place of an earlier one. Proofs by keys
 // that no longer stand in the policy are dropped.
-func (a *applicationFile) proveBy(s cityid.Signer) error {
+func proveBy(a *cityid.ApplicationFile, s cityid.Signer) error {
 	d := cityid.PossessionDigest(a.Chain, a.Apply.Allocation.Code, a.Apply.Allocation.Policy, s.Key)
 	sig, err := s.Sign(d[:])
 	if err != nil {
 		return err
 	}
-	want := a.keys()
-	list := slices.DeleteFunc(a.Apply.Possessions, func(p cityid.Possession) bool { return p.Key == s.Key || !slices.Contains(want, p.Key) })
-	list = append(list, cityid.Possession{Key: s.Key, Signature: sig})
-	slices.SortFunc(list, func(x, y cityid.Possession) int { return strings.Compare(string(x.Key), string(y.Key)) })
-	a.Apply.Possessions = list
+	want := a.Apply.Allocation.Policy.SigningKeys()
+	a.Apply.Possessions = slices.DeleteFunc(a.Apply.Possessions, func(p cityid.Possession) bool { return !slices.Contains(want, p.Key) })
+	a.Prove(cityid.Possession{Key: s.Key, Signature: sig})
 	return nil
 }
 
@@ -252,10 +219,10 @@ func applicationProve(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		for i, k := range signers {
-			if !slices.Contains(a.keys(), k.Key) {
+			if !slices.Contains(policy.SigningKeys(), k.Key) {
 				return exitError{exitNotPermitted, fmt.Errorf("key %s does not stand in the policy of this application", names[i])}
 			}
-			if err := a.proveBy(k); err != nil {
+			if err := proveBy(a, k); err != nil {
 				return err
 			}
 		}
@@ -269,18 +236,18 @@ func applicationProve(f *flags) func(context.Context, []string) error {
 		if err := f.write(append(b, '\n')); err != nil {
 			return err
 		}
-		f.talk("%s holds %d of %d proofs", f.out, len(a.Apply.Possessions), len(a.keys()))
+		f.talk("%s holds %d of %d proofs", f.out, len(a.Apply.Possessions), len(policy.SigningKeys()))
 		return nil
 	}
 }
 
-func (a *applicationFile) addEvidence(ctx context.Context, paths list) error {
+func addEvidence(ctx context.Context, a *cityid.ApplicationFile, paths list) error {
 	for _, path := range paths {
 		b, err := readBounded(ctx, path, 10<<20)
 		if err != nil {
 			return err
 		}
-		e := evidenceFile{Name: filepath.Base(path)}
+		e := cityid.EvidenceName{Name: filepath.Base(path)}
 		if _, err := rand.Read(e.Salt[:]); err != nil {
 			return err
 		}
@@ -290,16 +257,16 @@ func (a *applicationFile) addEvidence(ctx context.Context, paths list) error {
 	return nil
 }
 
-func readApplication(ctx context.Context, path string) (*applicationFile, error) {
+func readApplication(ctx context.Context, path string) (*cityid.ApplicationFile, error) {
 	b, err := readBounded(ctx, path, maxTxFile)
 	if err != nil {
 		return nil, err
 	}
-	var a applicationFile
+	var a cityid.ApplicationFile
 	if err := strictJSON(b, &a); err != nil {
 		return nil, fmt.Errorf("%s is not an application: %w", path, err)
 	}
-	if a.Version != 1 {
+	if a.Version != cityid.ApplicationFileVersion {
 		return nil, fmt.Errorf("%s: version %d of the application file is unknown", path, a.Version)
 	}
 	return &a, nil

@@ -337,12 +337,12 @@ func (k *desk) application(p *demoPlace) (*cityid.Apply, error) {
 	for _, s := range officers {
 		policy.Members = append(policy.Members, cityid.Member{Keys: []cityid.Key{{Public: s.Key, Roles: cityid.RoleControl}}})
 	}
-	f := applicationFile{Chain: k.network.chain, Apply: cityid.Apply{Allocation: cityid.Allocation{
+	f := cityid.ApplicationFile{Chain: k.network.chain, Apply: cityid.Apply{Allocation: cityid.Allocation{
 		Code: p.code, Kind: p.kind, Policy: policy,
 		Content: cityid.Content{Names: p.names, Location: p.location},
 		Aliases: []cityid.Alias{{Scheme: "gb2260", Value: p.gb2260}},
 	}}}
-	if err := f.prove(officers); err != nil {
+	if err := proveAll(&f, officers); err != nil {
 		return nil, err
 	}
 	return &f.Apply, nil

@@ -30,10 +30,10 @@ type Plan struct {
 	Parent   cityid.Code
 	Batches  []Batch // in order of level, then of code
 	Digest   cityid.Digest
-	Rows     int           // allocations that stand for rows
-	Classes  []cityid.Code // classes added because rows need them, in order; left out when run if they exist
-	Sealed   []Sealed      // contents that do not go on the chain, in order of the table
-	Warnings Problems      // what is legal but seldom meant
+	Rows     int                    // allocations that stand for rows
+	Classes  []cityid.Code          // classes added because rows need them, in order; left out when run if they exist
+	Sealed   []cityid.SealedContent // contents that do not go on the chain, in order of the table
+	Warnings Problems               // what is legal but seldom meant
 }
 
 // NewPlan checks the table whole and plans its import. If anything is wrong

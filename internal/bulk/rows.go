@@ -47,7 +47,7 @@ type parser struct {
 	lines    map[cityid.Code]int // where a code was first seen
 	problems Problems
 	items    []Item
-	sealed   []Sealed
+	sealed   []cityid.SealedContent
 	noSalt   bool // a row must be sealed and there is no key for its salt
 }
 

@@ -127,6 +127,6 @@ func (p *parser) seal(i int, a *cityid.Allocation) {
 	}
 	salt := saltFor(p.o.SaltKey, a.Code)
 	a.Sealed = cityid.SealDigest(salt, a.Content)
-	p.sealed = append(p.sealed, Sealed{Code: a.Code, Salt: salt, Content: a.Content})
+	p.sealed = append(p.sealed, cityid.SealedContent{Code: a.Code, Salt: salt, Content: a.Content})
 	a.Content = cityid.Content{}
 }

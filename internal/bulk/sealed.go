@@ -20,16 +20,8 @@ import (
 	"cityid"
 )
 
-// Sealed is the content of a sealed record, which the chain does not hold. Who
-// holds the code must keep it: it can not be recovered.
-type Sealed struct {
-	Code    cityid.Code    `json:"code"`
-	Salt    cityid.Digest  `json:"salt"`
-	Content cityid.Content `json:"content"`
-}
-
 // WriteSealed writes sealed contents as JSON lines.
-func WriteSealed(w io.Writer, list []Sealed) error {
+func WriteSealed(w io.Writer, list []cityid.SealedContent) error {
 	b := bufio.NewWriter(w)
 	enc := json.NewEncoder(b)
 	enc.SetEscapeHTML(false)

@@ -28,7 +28,7 @@ func filled(t *testing.T) (*Office, *clock, string) {
 	code := ok(o.NewDraft(ctx, []byte("content")))(t)
 	ok(o.Attach(ctx, code, EvidenceDocument{Name: "a.pdf", Document: samplePDF("")}))(t)
 	do(t, o.StoreEvidence(ctx, cityid.Digest{1}, "", []byte("envelope")))
-	do(t, o.PutSealed(ctx, SealedContent{Code: cityid.MustParse("MA.156.1301"), Salt: cityid.Digest{1}}))
+	do(t, o.PutSealed(ctx, cityid.SealedContent{Code: cityid.MustParse("MA.156.1301"), Salt: cityid.Digest{1}}))
 	return o, c, code
 }
 
@@ -44,7 +44,7 @@ func same(t *testing.T, o *Office, code string) {
 	if b := ok(o.ReadFile(ctx, e[0].File, 100))(t); string(b) != "envelope" {
 		t.Errorf("envelope %q", b)
 	}
-	s := SealedContent{Code: cityid.MustParse("MA.156.1301"), Salt: cityid.Digest{1}}
+	s := cityid.SealedContent{Code: cityid.MustParse("MA.156.1301"), Salt: cityid.Digest{1}}
 	ok(o.Sealed(ctx, s.Code, s.Digest()))(t)
 }
 

@@ -12,25 +12,13 @@ import (
 	"cityid"
 )
 
-// SealedContent is the content of a sealed record, of which the chain holds the
-// digest. It is lost if it is lost here. Its JSON is that of the files an import
-// writes.
-type SealedContent struct {
-	Code    cityid.Code    `json:"code"`
-	Salt    cityid.Digest  `json:"salt"`
-	Content cityid.Content `json:"content"`
-}
-
-// Digest is what the chain holds.
-func (s *SealedContent) Digest() cityid.Digest { return cityid.SealDigest(s.Salt, s.Content) }
-
 func whereSealed(code cityid.Code, digest cityid.Digest) []byte {
 	return append([]byte("cityid/office-sealed/1"+code.String()), digest[:]...)
 }
 
 // PutSealed keeps contents, all or none, encrypted under office.key. A code may
 // have several, of different revisions; one that is there already is no error.
-func (o *Office) PutSealed(ctx context.Context, list ...SealedContent) error {
+func (o *Office) PutSealed(ctx context.Context, list ...cityid.SealedContent) error {
 	err := o.write(ctx, func(tx *sql.Tx) error {
 		for i := range list {
 			s := &list[i]
@@ -57,13 +45,13 @@ func (o *Office) PutSealed(ctx context.Context, list ...SealedContent) error {
 }
 
 // Sealed returns the content of a code with the digest its record shows.
-func (o *Office) Sealed(ctx context.Context, code cityid.Code, digest cityid.Digest) (SealedContent, error) {
+func (o *Office) Sealed(ctx context.Context, code cityid.Code, digest cityid.Digest) (cityid.SealedContent, error) {
 	var box []byte
 	err := o.reads.QueryRowContext(ctx, `SELECT box FROM sealed WHERE code = ? AND digest = ?`, code.String(), digest[:]).Scan(&box)
 	if err != nil {
-		return SealedContent{}, found(err, "sealed content of "+code.String())
+		return cityid.SealedContent{}, found(err, "sealed content of "+code.String())
 	}
-	var s SealedContent
+	var s cityid.SealedContent
 	plain, err := disclose(o.key, box, whereSealed(code, digest))
 	if err == nil {
 		err = json.Unmarshal(plain, &s)
@@ -72,7 +60,7 @@ func (o *Office) Sealed(ctx context.Context, code cityid.Code, digest cityid.Dig
 		err = ErrDamaged
 	}
 	if err != nil {
-		return SealedContent{}, fmt.Errorf("sealed content of %v: %w", code, err)
+		return cityid.SealedContent{}, fmt.Errorf("sealed content of %v: %w", code, err)
 	}
 	return s, nil
 }

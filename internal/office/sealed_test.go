@@ -12,8 +12,8 @@ import (
 func TestSealed(t *testing.T) {
 	ctx := t.Context()
 	o, c := newOffice(t)
-	content := func(code, name string, salt byte) SealedContent {
-		return SealedContent{Code: cityid.MustParse(code), Salt: cityid.Digest{salt}, Content: cityid.Content{Names: []cityid.Name{{Lang: "en", Text: name}}}}
+	content := func(code, name string, salt byte) cityid.SealedContent {
+		return cityid.SealedContent{Code: cityid.MustParse(code), Salt: cityid.Digest{salt}, Content: cityid.Content{Names: []cityid.Name{{Lang: "en", Text: name}}}}
 	}
 	a, b := content("MA.156.1301.01/20.010501/000001", "pump under the square", 1), content("MA.156.1301.01/20.010501/000001", "pump, renamed", 2)
 	do(t, o.PutSealed(ctx, a, b))
@@ -21,7 +21,7 @@ func TestSealed(t *testing.T) {
 	want(t, "no salt", o.PutSealed(ctx, content("MA.156.1301.01/20.010501/000003", "x", 3), content("MA.156.1301.01/20.010501/000004", "x", 0)), ErrInvalid)
 	o = crash(t, o, c)
 	scan(t, o.dir, "pump", "renamed")
-	for _, s := range []SealedContent{a, b} {
+	for _, s := range []cityid.SealedContent{a, b} {
 		got := ok(o.Sealed(ctx, s.Code, s.Digest()))(t)
 		if got.Digest() != s.Digest() || got.Salt != s.Salt || got.Content.Names[0] != s.Content.Names[0] {
 			t.Errorf("got %+v", got)

@@ -287,7 +287,7 @@ func (pg *page) examine(d *draft) (*examined, error) {
 	}
 	have := len(d.evidence())
 	x.evidence = have >= want && (d.File == nil || len(d.Documents) == have)
-	x.signing, x.proven = len(signingKeys(a.Policy)), len(d.possessions(x.chain))
+	x.signing, x.proven = len(a.Policy.SigningKeys()), len(d.possessions(x.chain))
 	x.proofs = x.code && x.officers && x.signing > 0 && x.proven == x.signing
 	return x, nil
 }

@@ -43,8 +43,8 @@ type draftContent struct {
 	Documents []draftDocument     `json:"documents,omitempty"`
 	Proofs    []cityid.Possession `json:"proofs,omitempty"`
 
-	File    *applicationFile `json:"file,omitempty"`    // an application made elsewhere, which then says what is applied for
-	Revises *draftRevises    `json:"revises,omitempty"` // it changes an application that is on the chain
+	File    *cityid.ApplicationFile `json:"file,omitempty"`    // an application made elsewhere, which then says what is applied for
+	Revises *draftRevises           `json:"revises,omitempty"` // it changes an application that is on the chain
 }
 
 // draftOfficer is a member of the first policy. Name and staff number stay off
@@ -73,20 +73,6 @@ type draftRevises struct {
 	Reference string          `json:"reference"`
 	Proposal  uint64          `json:"proposal"`
 	Evidence  []cityid.Digest `json:"evidence,omitempty"` // documents handed in before that still count
-}
-
-// applicationFile is an application as "cityid application" reads and writes it.
-type applicationFile struct {
-	Version  int            `json:"version"` // 1
-	Chain    string         `json:"chain"`
-	Apply    cityid.Apply   `json:"apply"`
-	Evidence []evidenceFile `json:"evidence,omitempty"` // in the order of the digests in Apply
-}
-
-// evidenceFile names a document whose salted digest stands in the application.
-type evidenceFile struct {
-	Name string        `json:"name"`
-	Salt cityid.Digest `json:"salt"`
 }
 
 // maxApplicationFile bounds an application file in octets.
@@ -310,24 +296,6 @@ func (d *draft) evidence() []cityid.Digest {
 	return out
 }
 
-// signingKeys are the keys of a policy that must prove that they are held, in
-// byte order.
-func signingKeys(p *cityid.Policy) []cityid.PublicKey {
-	var out []cityid.PublicKey
-	if p == nil {
-		return nil
-	}
-	for i := range p.Members {
-		for _, k := range p.Members[i].Keys {
-			if k.Public.Signs() {
-				out = append(out, k.Public)
-			}
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
 // possessions returns the proofs that hold for the draft as it stands: a change
 // of the code or the policy voids them all.
 func (d *draft) possessions(chain string) []cityid.Possession {
@@ -340,7 +308,7 @@ func (d *draft) possessions(chain string) []cityid.Possession {
 		list = append(slices.Clone(list), d.File.Apply.Possessions...)
 	}
 	var out []cityid.Possession
-	for _, k := range signingKeys(a.Policy) {
+	for _, k := range a.Policy.SigningKeys() {
 		digest := cityid.PossessionDigest(chain, a.Code, a.Policy, k)
 		for _, x := range list {
 			if x.Key == k && keys.Verify([]byte(k), digest[:], x.Signature) == nil {

@@ -166,7 +166,7 @@ func (pg *page) store(d *draft, b []byte, name, media string) (bool, error) {
 	rand.Read(x.Salt[:]) // never fails
 	if d.File != nil {
 		// The application names its documents already: this is one of them.
-		i := slices.IndexFunc(d.File.Evidence, func(e evidenceFile) bool {
+		i := slices.IndexFunc(d.File.Evidence, func(e cityid.EvidenceName) bool {
 			return slices.Contains(d.File.Apply.Evidence, cityid.EvidenceDigest(e.Salt, b))
 		})
 		if i < 0 {

@@ -82,7 +82,7 @@ func (p *portal) proofAdd(w http.ResponseWriter, r *http.Request, pg *page, d *d
 		return err
 	}
 	a := d.allocation()
-	for _, k := range signingKeys(a.Policy) {
+	for _, k := range a.Policy.SigningKeys() {
 		sig, err := pg.signature(&x, cityid.PossessionDigest(settings.AsOf.Chain, a.Code, a.Policy, k))
 		if err == nil && sig.Key == k {
 			d.prove(cityid.Possession{Key: k, Signature: sig.Signature})
@@ -104,8 +104,8 @@ func (p *portal) draftFile(w http.ResponseWriter, r *http.Request, pg *page, d *
 	return writeApplicationFile(w, d.file(settings.AsOf.Chain))
 }
 
-func (d *draft) file(chain string) *applicationFile {
-	f := &applicationFile{Version: 1, Chain: chain, Apply: d.apply(chain)}
+func (d *draft) file(chain string) *cityid.ApplicationFile {
+	f := &cityid.ApplicationFile{Version: cityid.ApplicationFileVersion, Chain: chain, Apply: d.apply(chain)}
 	if f.Apply.Possessions == nil {
 		f.Apply.Possessions = []cityid.Possession{}
 	}
@@ -114,14 +114,14 @@ func (d *draft) file(chain string) *applicationFile {
 		return f
 	}
 	for _, x := range d.Documents {
-		f.Evidence = append(f.Evidence, evidenceFile{x.Name, x.Salt})
+		f.Evidence = append(f.Evidence, cityid.EvidenceName{Name: x.Name, Salt: x.Salt})
 	}
 	return f
 }
 
 // readApplicationFile reads an application file from the field "file" of a form.
 // What is no such file is refused beside the field, and then it is nil.
-func (pg *page) readApplicationFile(r *http.Request) (*applicationFile, error) {
+func (pg *page) readApplicationFile(r *http.Request) (*cityid.ApplicationFile, error) {
 	parts, err := r.MultipartReader()
 	if err != nil {
 		return nil, cityid.Errorf(cityid.ErrMalformed, "want a form with a file")
@@ -150,19 +150,19 @@ func (pg *page) readApplicationFile(r *http.Request) (*applicationFile, error) {
 	}
 }
 
-func parseApplicationFile(b []byte) (*applicationFile, error) {
+func parseApplicationFile(b []byte) (*cityid.ApplicationFile, error) {
 	if len(b) > maxApplicationFile {
 		return nil, errors.New("too large")
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
-	f := new(applicationFile)
+	f := new(cityid.ApplicationFile)
 	if err := d.Decode(f); err != nil {
 		return nil, err
 	}
 	a := &f.Apply.Allocation
 	switch {
-	case d.More() || f.Version != 1:
+	case d.More() || f.Version != cityid.ApplicationFileVersion:
 		return nil, errors.New("something follows, or another version")
 	case a.Code.IsZero() || a.Policy == nil || a.Policy.Check() != nil || a.Content.Check() != nil || cityid.CheckAliases(a.Aliases) != nil:
 		return nil, errors.New("not an application for a code with its first policy")
@@ -201,7 +201,7 @@ func (p *portal) draftUpload(w http.ResponseWriter, r *http.Request, pg *page, d
 		} else {
 			for _, x := range f.Apply.Possessions {
 				digest := cityid.PossessionDigest(f.Chain, mine.Code, mine.Policy, x.Key)
-				if slices.Contains(signingKeys(mine.Policy), x.Key) && keys.Verify([]byte(x.Key), digest[:], x.Signature) == nil {
+				if slices.Contains(mine.Policy.SigningKeys(), x.Key) && keys.Verify([]byte(x.Key), digest[:], x.Signature) == nil {
 					d.prove(x)
 				}
 			}

@@ -347,14 +347,9 @@ func (d *importDesk) keepLocked(c cachedImport) {
 // keepSealed keeps the contents of sealed rows before the chain holds only their
 // digests.
 func (pg *page) keepSealed(plan *bulk.Plan) error {
-	list := make([]office.SealedContent, 0, 500)
-	for i, s := range plan.Sealed {
-		list = append(list, office.SealedContent{Code: s.Code, Salt: s.Salt, Content: s.Content})
-		if len(list) == cap(list) || i == len(plan.Sealed)-1 {
-			if err := pg.Office.PutSealed(pg.ctx, list...); err != nil {
-				return err
-			}
-			list = list[:0]
+	for some := range slices.Chunk(plan.Sealed, 500) {
+		if err := pg.Office.PutSealed(pg.ctx, some...); err != nil {
+			return err
 		}
 	}
 	return nil

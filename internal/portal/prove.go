@@ -3,7 +3,6 @@
 package portal
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -36,7 +35,7 @@ func (p *portal) provePage(w http.ResponseWriter, r *http.Request, pg *page) err
 	return pg.showProve(w, r, http.StatusOK, nil)
 }
 
-func (pg *page) showProve(w http.ResponseWriter, r *http.Request, status int, f *applicationFile) error {
+func (pg *page) showProve(w http.ResponseWriter, r *http.Request, status int, f *cityid.ApplicationFile) error {
 	data := &proveData{RPID: pg.rpID()}
 	if f != nil {
 		a := &f.Apply.Allocation
@@ -56,7 +55,7 @@ func (pg *page) showProve(w http.ResponseWriter, r *http.Request, status int, f 
 // proofRows lists the keys of the policy applied for, and which have proved.
 func (pg *page) proofRows(chain string, a *cityid.Allocation, proven []cityid.Possession) []proofRow {
 	var out []proofRow
-	for _, k := range signingKeys(a.Policy) {
+	for _, k := range a.Policy.SigningKeys() {
 		digest := cityid.PossessionDigest(chain, a.Code, a.Policy, k)
 		row := proofRow{Key: k, Text: describe.Key(pg.Lang, k), TestKey: pg.testKeyName(k), Digest: digest.String()}
 		row.Proven = slices.ContainsFunc(proven, func(x cityid.Possession) bool {
@@ -85,7 +84,7 @@ func (p *portal) proveOpen(w http.ResponseWriter, r *http.Request, pg *page) err
 }
 
 // proveChecked shows an application if it is one for this chain.
-func (pg *page) proveChecked(w http.ResponseWriter, r *http.Request, f *applicationFile) error {
+func (pg *page) proveChecked(w http.ResponseWriter, r *http.Request, f *cityid.ApplicationFile) error {
 	if f != nil {
 		settings, err := pg.Source.Settings(r.Context())
 		if err != nil {
@@ -104,7 +103,7 @@ func (pg *page) proveChecked(w http.ResponseWriter, r *http.Request, f *applicat
 }
 
 // carried reads the application that the page carries.
-func carried(w http.ResponseWriter, r *http.Request) (*applicationFile, error) {
+func carried(w http.ResponseWriter, r *http.Request) (*cityid.ApplicationFile, error) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4*maxApplicationFile)
 	if err := r.ParseForm(); err != nil {
 		return nil, cityid.Errorf(cityid.ErrMalformed, "%v", err)
@@ -130,25 +129,18 @@ func (p *portal) proveSign(w http.ResponseWriter, r *http.Request, pg *page) err
 		return cityid.Errorf(cityid.ErrMalformed, "signature: %v", err)
 	}
 	a := &f.Apply.Allocation
-	for _, k := range signingKeys(a.Policy) {
+	for _, k := range a.Policy.SigningKeys() {
 		sig, err := pg.signature(&x, cityid.PossessionDigest(f.Chain, a.Code, a.Policy, k))
 		if err != nil || sig.Key != k {
 			continue
 		}
-		f.addPossession(cityid.Possession{Key: k, Signature: sig.Signature})
+		f.Prove(cityid.Possession{Key: k, Signature: sig.Signature})
 		return pg.proveChecked(w, r, f)
 	}
 	return errNoProof
 }
 
 var errNoProof = cityid.Errorf(cityid.ErrSignature, "that is no proof by a key of this policy: load the page again, and choose the officer's own key")
-
-// addPossession puts a proof in its place, instead of an earlier one of the key.
-func (f *applicationFile) addPossession(x cityid.Possession) {
-	list := slices.DeleteFunc(f.Apply.Possessions, func(o cityid.Possession) bool { return o.Key == x.Key })
-	at, _ := slices.BinarySearchFunc(list, x, func(a, b cityid.Possession) int { return bytes.Compare([]byte(a.Key), []byte(b.Key)) })
-	f.Apply.Possessions = slices.Insert(list, at, x)
-}
 
 // proveFile hands the application out, with the proofs it has.
 func (p *portal) proveFile(w http.ResponseWriter, r *http.Request, pg *page) error {
@@ -159,7 +151,7 @@ func (p *portal) proveFile(w http.ResponseWriter, r *http.Request, pg *page) err
 	return writeApplicationFile(w, f)
 }
 
-func writeApplicationFile(w http.ResponseWriter, f *applicationFile) error {
+func writeApplicationFile(w http.ResponseWriter, f *cityid.ApplicationFile) error {
 	b, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
 		return err
