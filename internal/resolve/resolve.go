@@ -26,9 +26,9 @@
 // Accept chooses between application/json, which is the default, and
 // application/vnd.cityid.bundle+cbor; for people, ?format=json or
 // ?format=bundle overrides it. Browsers ask for text/html: where the host has
-// pages for people, they are sent on to the code's with 303. Other query parameters are ignored, because
-// messengers add theirs to links that are shared. A reserved or suspended code
-// is a 200 whose record says so.
+// pages for people, they are sent on to the code's with 303. Other query
+// parameters are ignored, because messengers add theirs to links that are
+// shared. A reserved or suspended code is a 200 whose record says so.
 //
 // The problem of a retired code repeats the record's "heir" and "successors" as
 // members of its own, and the answer names them in Link headers (RFC 8288):
