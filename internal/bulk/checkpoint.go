@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"cityid"
+	"cityid/internal/durable"
 )
 
 // checkpointFormat is the first field of a checkpoint's first line.
@@ -120,7 +121,7 @@ func (c *Checkpoint) load(want checkpointHeader) error {
 	if err := c.write(want); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(c.path))
+	return durable.SyncDir(filepath.Dir(c.path))
 }
 
 // read applies the lines of r and returns where the last whole one ends.

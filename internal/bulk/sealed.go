@@ -14,10 +14,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"cityid"
+	"cityid/internal/durable"
 )
 
 // WriteSealed writes sealed contents as JSON lines.
@@ -53,7 +53,7 @@ func SaltKey(path string) ([32]byte, error) {
 	if _, err := rand.Read(key[:]); err != nil {
 		return key, err
 	}
-	return key, writeNew(path, []byte(hex.EncodeToString(key[:])+"\n"))
+	return key, durable.WriteNew(path, []byte(hex.EncodeToString(key[:])+"\n"))
 }
 
 // saltFor returns the salt of a sealed record.
@@ -61,31 +61,4 @@ func saltFor(key [32]byte, code cityid.Code) [32]byte {
 	h := hmac.New(sha256.New, key[:])
 	h.Write([]byte("cityid/import-salt/1\x00" + code.String()))
 	return [32]byte(h.Sum(nil))
-}
-
-// writeNew makes the file at path whole and durable, or not at all. It fails if
-// the file exists.
-func writeNew(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes new names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

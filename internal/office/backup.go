@@ -20,6 +20,7 @@ import (
 	"filippo.io/age"
 
 	"cityid"
+	"cityid/internal/durable"
 )
 
 // An archive of an office is a tar file, or one encrypted with age. Its first
@@ -247,7 +248,7 @@ func Restore(ctx context.Context, dir string, r io.Reader, identities ...age.Ide
 	if err := os.Rename(temp, dir); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
+	return durable.SyncDir(filepath.Dir(dir))
 }
 
 // decrypted looks at the first bytes, and takes the encryption off if there is
@@ -425,6 +426,6 @@ func syncTree(dir string) error {
 		if err != nil || !d.IsDir() {
 			return err
 		}
-		return syncDir(path)
+		return durable.SyncDir(path)
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable"
 )
 
 const (
@@ -66,7 +67,7 @@ func (o *Office) name(ctx context.Context, temp string, digest cityid.Digest, si
 	dir := filepath.Dir(path)
 	err := os.Mkdir(dir, 0o700)
 	if err == nil {
-		err = syncDir(filepath.Dir(dir))
+		err = durable.SyncDir(filepath.Dir(dir))
 	} else if errors.Is(err, fs.ErrExist) {
 		err = nil
 	}
@@ -74,7 +75,7 @@ func (o *Office) name(ctx context.Context, temp string, digest cityid.Digest, si
 		err = os.Rename(temp, path)
 	}
 	if err == nil {
-		err = syncDir(dir)
+		err = durable.SyncDir(dir)
 	}
 	if err != nil {
 		return err

@@ -14,8 +14,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
+
+	"cityid/internal/durable"
 )
 
 // A box is what AES-256-GCM makes of some bytes: a fresh nonce of 12 bytes, the
@@ -78,7 +79,7 @@ func readOfficeKey(path string, make bool) (key [32]byte, err error) {
 		return key, fmt.Errorf("%s is missing, and the database needs it: %w: take it from a backup", path, ErrKey)
 	}
 	key = [32]byte(random(len(key)))
-	return key, writeNew(path, key[:])
+	return key, durable.WriteNew(path, key[:])
 }
 
 // ownerOnly refuses a secret that others on the machine may read.
@@ -109,35 +110,4 @@ func (o *Office) checkKey(ctx context.Context) error {
 		}
 		return err
 	})
-}
-
-// writeNew makes a file that only its owner can read, whole and durable or not
-// at all. It fails if the file exists.
-func writeNew(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes the names in a folder durable. Windows has no such call and
-// needs none.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
