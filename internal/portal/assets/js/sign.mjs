@@ -3,8 +3,8 @@
 
 import { announce } from "./site.mjs";
 
-export const decode = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
-export const encode = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+const decode = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
+const encode = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 export const fromHex = (text) => Uint8Array.from(text.match(/../g), (x) => parseInt(x, 16));
 
 const lang = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
@@ -44,7 +44,7 @@ export async function signWithTestKey(digest, name) {
 
 // makePasskey has the browser make a passkey, and the portal keep its public
 // key.
-export async function makePasskey(name) {
+async function makePasskey(name) {
   const o = await call(page("/passkeys/begin"), {});
   const c = await navigator.credentials.create({ publicKey: {
     challenge: decode(o.challenge), rp: { id: o.rpId, name: o.rpName },
@@ -112,7 +112,7 @@ async function finish(post, body) {
 }
 
 // signInDigest is SHA-256("cityid/sign-in/1" || CBOR [origin, challenge]).
-export async function signInDigest(challenge) {
+async function signInDigest(challenge) {
   const text = new TextEncoder();
   const origin = text.encode(location.origin);
   const head = (major, n) => n < 24 ? [major | n] : n < 256 ? [major | 24, n] : [major | 25, n >> 8, n & 255];
