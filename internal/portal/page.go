@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"html/template"
 	"io/fs"
@@ -331,6 +332,9 @@ type tag struct{ Text, Class, Icon string }
 func (pg *page) refusal(err error) string {
 	if web.ProblemOf(err).Status == http.StatusInternalServerError {
 		return pg.T("error.defect")
+	}
+	if errors.Is(err, errNoPage) {
+		return pg.T("error.no-page")
 	}
 	return describe.Refusal(pg.Lang, err)
 }

@@ -191,9 +191,7 @@ func (p *portal) handler() http.Handler {
 		http.Redirect(w, r, "/"+languageOf(r)+"/", http.StatusSeeOther)
 	})
 	for _, lang := range languages {
-		mux.Handle("/"+lang+"/", p.endpoint(lang, func(http.ResponseWriter, *http.Request, *page) error {
-			return errNoPage
-		}))
+		mux.Handle("/"+lang+"/", p.endpoint(lang, elsewhere))
 		mux.HandleFunc("GET /"+lang, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/"+lang+"/", http.StatusPermanentRedirect)
 		})
@@ -225,6 +223,16 @@ func (p *portal) readScreens() map[string]endpoint {
 }
 
 var errNoPage = cityid.Errorf(cityid.ErrNotFound, "there is no such page")
+
+// elsewhere answers under a path that is no page's: a code leads to its page.
+func elsewhere(w http.ResponseWriter, r *http.Request, pg *page) error {
+	code, err := cityid.Parse(strings.TrimPrefix(r.URL.Path, pg.URL("/")))
+	if err != nil || r.Method != http.MethodGet {
+		return errNoPage
+	}
+	http.Redirect(w, r, pg.URL("/code/"+code.String()), http.StatusPermanentRedirect)
+	return nil
+}
 
 // endpoint answers a request in the language of pg. If it returns an error it
 // has written nothing, and the error becomes a page.

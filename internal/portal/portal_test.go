@@ -44,6 +44,8 @@ func TestReading(t *testing.T) {
 		{"/en/map?box=1,2,3", 400, []string{"map section"}},
 		{"/en/about", 200, []string{"About"}},
 		{"/en/nowhere", 404, []string{"no such page"}},
+		{"/zh/nowhere", 404, []string{"没有这个页面"}},
+		{"/zh/MA.156.1301", 308, nil},
 		{"/", 303, nil},
 	} {
 		a := b.get(c.path)
