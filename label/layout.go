@@ -3,7 +3,6 @@
 package label
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
 	"errors"
@@ -63,35 +62,13 @@ func WriteLayout(w io.Writer, u PublicURL, items []Item, o LayoutOptions) (Layou
 		})
 		return l.LayoutInfo, err
 	}
-	b := bufio.NewWriterSize(w, 1<<16)
-	if err := layoutTemplate.ExecuteTemplate(b, "head", l); err != nil {
-		return l.LayoutInfo, err
-	}
-	perPage := l.Columns * l.Rows
-	for i := range items {
-		if i%perPage == 0 {
-			if err := layoutTemplate.ExecuteTemplate(b, "page", l); err != nil {
-				return l.LayoutInfo, err
-			}
-		}
+	return l.LayoutInfo, writePages(w, layoutTemplate, l, len(items), pageGrid{l.Columns, l.Rows, l.Pages, u.Host()}, func(i int) (any, error) {
 		s, err := items[i].symbol(u, l.Level)
 		if err != nil {
-			return l.LayoutInfo, err
+			return nil, err
 		}
-		if err := layoutTemplate.ExecuteTemplate(b, "label", l.label(&items[i], s)); err != nil {
-			return l.LayoutInfo, err
-		}
-		if i%perPage == perPage-1 || i == len(items)-1 {
-			foot := sheetFoot{Page: i/perPage + 1, Pages: l.Pages, Host: u.Host()}
-			if err := layoutTemplate.ExecuteTemplate(b, "foot", foot); err != nil {
-				return l.LayoutInfo, err
-			}
-		}
-	}
-	if err := layoutTemplate.ExecuteTemplate(b, "end", nil); err != nil {
-		return l.LayoutInfo, err
-	}
-	return l.LayoutInfo, b.Flush()
+		return l.label(&items[i], s), nil
+	})
 }
 
 // symbol returns the item's symbol: a certificate's if it has one.

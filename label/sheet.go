@@ -71,40 +71,57 @@ func WriteSheet(w io.Writer, u PublicURL, items []Item, o SheetOptions) (SheetIn
 	if err != nil {
 		return SheetInfo{}, fmt.Errorf("print sheet: %w", err)
 	}
-	b := bufio.NewWriterSize(w, 1<<16)
-	if err := sheetTemplate.ExecuteTemplate(b, "head", l); err != nil {
-		return l.SheetInfo, err
-	}
-	perPage := l.Columns * l.Rows
-	for i, item := range items {
-		if i%perPage == 0 {
-			if err := sheetTemplate.ExecuteTemplate(b, "page", l); err != nil {
-				return l.SheetInfo, err
-			}
-		}
+	return l.SheetInfo, writePages(w, sheetTemplate, l, len(items), pageGrid{l.Columns, l.Rows, l.Pages, u.Host()}, func(i int) (any, error) {
+		item := &items[i]
 		s, err := FieldSymbolAt(u, item.Code, l.level)
 		if err != nil {
-			return l.SheetInfo, err
+			return nil, err
 		}
 		side := l.SideMM * float64(s.modules+2*Quiet) / float64(modulesOf(smallVersion))
-		err = sheetTemplate.ExecuteTemplate(b, "label", sheetLabel{
+		return sheetLabel{
 			Path: s.path(), Box: s.modules + 2*Quiet, Side: decimal(side), Code: item.Code.Display(),
 			Name: item.Name, Holder: item.Holder, Host: s.host, Contact: o.Contact,
-		})
-		if err != nil {
-			return l.SheetInfo, err
+		}, nil
+	})
+}
+
+// pageGrid says how labels fill pages, and which host their feet name.
+type pageGrid struct {
+	columns, rows, pages int
+	host                 string
+}
+
+// writePages writes n labels with the templates of t: "head" once and "page" for
+// each page, both of head; "label" of what label returns; "foot"; and "end".
+func writePages(w io.Writer, t *template.Template, head any, n int, g pageGrid, label func(i int) (any, error)) error {
+	b := bufio.NewWriterSize(w, 1<<16)
+	if err := t.ExecuteTemplate(b, "head", head); err != nil {
+		return err
+	}
+	perPage := g.columns * g.rows
+	for i := range n {
+		if i%perPage == 0 {
+			if err := t.ExecuteTemplate(b, "page", head); err != nil {
+				return err
+			}
 		}
-		if i%perPage == perPage-1 || i == len(items)-1 {
-			err := sheetTemplate.ExecuteTemplate(b, "foot", sheetFoot{Page: i/perPage + 1, Pages: l.Pages, Host: s.host})
-			if err != nil {
-				return l.SheetInfo, err
+		data, err := label(i)
+		if err != nil {
+			return err
+		}
+		if err := t.ExecuteTemplate(b, "label", data); err != nil {
+			return err
+		}
+		if i%perPage == perPage-1 || i == n-1 {
+			if err := t.ExecuteTemplate(b, "foot", sheetFoot{Page: i/perPage + 1, Pages: g.pages, Host: g.host}); err != nil {
+				return err
 			}
 		}
 	}
-	if err := sheetTemplate.ExecuteTemplate(b, "end", nil); err != nil {
-		return l.SheetInfo, err
+	if err := t.ExecuteTemplate(b, "end", nil); err != nil {
+		return err
 	}
-	return l.SheetInfo, b.Flush()
+	return b.Flush()
 }
 
 // sheetLayout feeds the head of the document.
