@@ -168,25 +168,34 @@ func (p *portal) signInPage(w http.ResponseWriter, r *http.Request, pg *page) er
 	if p.Office == nil {
 		return errNoOffice
 	}
-	pg.Private = true
-	if err := pg.Limits.Visit(r); err != nil {
-		return err
-	}
-	s, err := pg.begin(w, r)
+	_, code, err := pg.challenge(w, r, "sign-in")
 	if err != nil {
 		return err
 	}
-	challenge, err := p.Office.NewChallenge(r.Context(), s.token, "sign-in")
-	if err != nil {
-		return err
-	}
-	code := base64.RawURLEncoding.EncodeToString(challenge[:])
 	data := &signInData{
 		Next: localPath(r.URL.Query().Get("next"), pg.URL("/account")), RPID: p.rpID(), TestKeys: p.testKeys(), Code: code,
 		Command: "cityid key sign-in " + p.Origin + " " + code + " --key NAME",
 	}
 	pg.Title = pg.T("account.signin.title")
 	return pg.render(w, r, http.StatusOK, "account_signin", data)
+}
+
+// challenge begins a session where there is none, and returns it with a fresh
+// challenge for purpose in base64url.
+func (pg *page) challenge(w http.ResponseWriter, r *http.Request, purpose string) (*session, string, error) {
+	pg.Private = true
+	if err := pg.Limits.Visit(r); err != nil {
+		return nil, "", err
+	}
+	s, err := pg.begin(w, r)
+	if err != nil {
+		return nil, "", err
+	}
+	c, err := pg.Office.NewChallenge(r.Context(), s.token, purpose)
+	if err != nil {
+		return nil, "", err
+	}
+	return s, base64.RawURLEncoding.EncodeToString(c[:]), nil
 }
 
 // reply is what a script posts after something was signed in the browser: by a

@@ -23,15 +23,7 @@ const personBag = "person"
 
 // passkeyBegin answers with what navigator.credentials.create needs.
 func (p *portal) passkeyBegin(w http.ResponseWriter, r *http.Request, pg *page) error {
-	pg.Private = true
-	if err := pg.Limits.Visit(r); err != nil {
-		return err
-	}
-	s, err := pg.begin(w, r)
-	if err != nil {
-		return err
-	}
-	challenge, err := p.Office.NewChallenge(r.Context(), s.token, "passkey")
+	s, challenge, err := pg.challenge(w, r, "passkey")
 	if err != nil {
 		return err
 	}
@@ -39,9 +31,8 @@ func (p *portal) passkeyBegin(w http.ResponseWriter, r *http.Request, pg *page) 
 	if err != nil {
 		return err
 	}
-	text := base64.RawURLEncoding.EncodeToString
 	return pg.json(w, r, map[string]string{
-		"challenge": text(challenge[:]), "rpId": p.rpID(), "rpName": pg.PortalName(), "user": text(person),
+		"challenge": challenge, "rpId": p.rpID(), "rpName": pg.PortalName(), "user": base64.RawURLEncoding.EncodeToString(person),
 	})
 }
 
