@@ -17,6 +17,7 @@ import (
 	"filippo.io/age"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 	"cityid/keys"
 )
 
@@ -162,7 +163,7 @@ func TestRestoreHostile(t *testing.T) {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	b = bytes.Replace(b, []byte("backup/1"), []byte("backup/2"), 1)
-	do(t, w.WriteHeader(&tar.Header{Name: manifestName, Size: int64(len(b)), Mode: 0o600}))
+	do(t, w.WriteHeader(&tar.Header{Name: folder.ManifestName, Size: int64(len(b)), Mode: 0o600}))
 	ok(w.Write(b))(t)
 	want(t, "a later format", Restore(ctx, filepath.Join(t.TempDir(), "x"), &out), ErrNewer)
 }

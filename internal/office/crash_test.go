@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 )
 
 const crashFolder = "CITYID_OFFICE_CRASH" // in the environment of the process that is killed
@@ -134,13 +135,13 @@ func checkWhole(t *testing.T, o *Office) {
 	if n := count(`SELECT count(*) FROM delivery`); n != applications {
 		t.Errorf("%d applications, %d deliveries", applications, n)
 	}
-	files := ok(collect(ctx, o.reads, scanDigest, `SELECT digest FROM file`))(t)
+	files := ok(folder.Collect(ctx, o.reads, scanDigest, `SELECT digest FROM file`))(t)
 	for _, d := range files {
 		if _, err := o.ReadFile(ctx, d, MaxEnvelope); err != nil {
 			t.Error(err)
 		}
 	}
-	for _, d := range ok(collect(ctx, o.reads, scanDigest, `SELECT digest FROM evidence`))(t) {
+	for _, d := range ok(folder.Collect(ctx, o.reads, scanDigest, `SELECT digest FROM evidence`))(t) {
 		list, err := o.EvidenceByDigest(ctx, d)
 		if err != nil || len(list) != 1 {
 			t.Errorf("evidence %v: %+v, %v", d, list, err)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 )
 
 // The docket is what the chain recorded about proposals: who brought, changed,
@@ -67,7 +68,7 @@ func (o *Office) DocketHeight(ctx context.Context, chain string) (uint64, error)
 	return m.Height, nil
 }
 
-func docketHeight(ctx context.Context, q querier) (m docketMark, err error) {
+func docketHeight(ctx context.Context, q folder.Querier) (m docketMark, err error) {
 	var raw []byte
 	err = q.QueryRowContext(ctx, `SELECT value FROM setting WHERE name = ?`, docketSetting).Scan(&raw)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -123,7 +124,7 @@ func insertStep(ctx context.Context, tx *sql.Tx, s *Step) error {
 
 // Steps lists what was recorded about a proposal, the oldest first.
 func (o *Office) Steps(ctx context.Context, proposal uint64) ([]Step, error) {
-	return collect(ctx, o.reads, scanStep, `SELECT proposal, height, tx, position, ordinal, act, time, signers, note, digest, revision, operations, evidence
+	return folder.Collect(ctx, o.reads, scanStep, `SELECT proposal, height, tx, position, ordinal, act, time, signers, note, digest, revision, operations, evidence
 		FROM step WHERE proposal = ? ORDER BY height, ordinal, position`, int64(proposal))
 }
 
@@ -156,7 +157,7 @@ func scanStep(row interface{ Scan(...any) error }) (s Step, err error) {
 // the delivery is new.
 func (o *Office) CopyEvidence(ctx context.Context, proposal uint64, digest cityid.Digest, d NewDelivery) (fresh bool, err error) {
 	err = o.write(ctx, func(tx *sql.Tx) error {
-		n, err := count(tx.ExecContext(ctx, `INSERT INTO evidence_copy (proposal, digest, destination) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
+		n, err := folder.Count(tx.ExecContext(ctx, `INSERT INTO evidence_copy (proposal, digest, destination) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
 			int64(proposal), digest[:], d.Destination))
 		if err != nil || n == 0 {
 			return err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 )
 
 // A draft is an application that somebody without an account is still writing.
@@ -144,7 +145,7 @@ func (o *Office) Draft(ctx context.Context, resume string) (d Draft, err error) 
 	if err != nil {
 		return d, err
 	}
-	defer func() { err = errors.Join(err, ignoreDone(tx.Rollback())) }()
+	defer func() { err = errors.Join(err, folder.IgnoreDone(tx.Rollback())) }()
 	d, box, err := o.draft(ctx, tx, k)
 	if err != nil || d.Reference != "" {
 		return d, err
@@ -152,7 +153,7 @@ func (o *Office) Draft(ctx context.Context, resume string) (d Draft, err error) 
 	if d.Content, err = disclose(k.key, box, k.where(d.Revision)); err != nil {
 		return Draft{}, fmt.Errorf("draft: %w", err)
 	}
-	d.Attachments, err = collect(ctx, tx, scanDigest, `SELECT file FROM draft_file WHERE draft = ? ORDER BY added, file`, k.id[:])
+	d.Attachments, err = folder.Collect(ctx, tx, scanDigest, `SELECT file FROM draft_file WHERE draft = ? ORDER BY added, file`, k.id[:])
 	return d, err
 }
 
@@ -164,7 +165,7 @@ func scanDigest(row interface{ Scan(...any) error }) (d cityid.Digest, err error
 }
 
 // draft reads a draft that has not expired, and the box of its content.
-func (o *Office) draft(ctx context.Context, q querier, k draftKey) (d Draft, box []byte, err error) {
+func (o *Office) draft(ctx context.Context, q folder.Querier, k draftKey) (d Draft, box []byte, err error) {
 	var created, saved, expires int64
 	err = q.QueryRowContext(ctx, `SELECT revision, content, reference, created, saved, expires FROM draft WHERE id = ?`, k.id[:]).
 		Scan(&d.Revision, &box, &d.Reference, &created, &saved, &expires)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 )
 
 // maxSources is how many sources may have handed over an envelope for one digest.
@@ -62,13 +63,13 @@ func (o *Office) insertEvidence(ctx context.Context, tx *sql.Tx, digest cityid.D
 // EvidenceByDigest lists the envelopes for a digest, the applicant's first, then
 // by source. It is empty if there is none.
 func (o *Office) EvidenceByDigest(ctx context.Context, digest cityid.Digest) ([]Evidence, error) {
-	return collect(ctx, o.reads, scanEvidence, evidenceQuery+`WHERE e.digest = ? ORDER BY e.source`, digest[:])
+	return folder.Collect(ctx, o.reads, scanEvidence, evidenceQuery+`WHERE e.digest = ? ORDER BY e.source`, digest[:])
 }
 
 // EvidenceOf lists the envelopes for a proposal, in the order of its digests.
 // Digests without an envelope are left out: [Office.MissingEvidence] has them.
 func (o *Office) EvidenceOf(ctx context.Context, proposal uint64) ([]Evidence, error) {
-	return collect(ctx, o.reads, scanEvidence, evidenceQuery+`JOIN evidence_proposal AS p ON p.digest = e.digest
+	return folder.Collect(ctx, o.reads, scanEvidence, evidenceQuery+`JOIN evidence_proposal AS p ON p.digest = e.digest
 		WHERE p.proposal = ? ORDER BY p.position, e.source`, int64(proposal))
 }
 
@@ -106,7 +107,7 @@ func linkEvidence(ctx context.Context, tx *sql.Tx, proposal uint64, digests []ci
 
 // MissingEvidence lists the digests of a proposal for which no envelope is here.
 func (o *Office) MissingEvidence(ctx context.Context, proposal uint64) ([]cityid.Digest, error) {
-	return collect(ctx, o.reads, scanDigest, `SELECT p.digest FROM evidence_proposal AS p WHERE p.proposal = ?
+	return folder.Collect(ctx, o.reads, scanDigest, `SELECT p.digest FROM evidence_proposal AS p WHERE p.proposal = ?
 		AND NOT EXISTS (SELECT 1 FROM evidence AS e WHERE e.digest = p.digest) ORDER BY p.position`, int64(proposal))
 }
 
@@ -114,7 +115,7 @@ func (o *Office) MissingEvidence(ctx context.Context, proposal uint64) ([]cityid
 // on keeping records say so, and returns how many there were.
 func (o *Office) DropEvidence(ctx context.Context, digest cityid.Digest) (n int, err error) {
 	err = o.write(ctx, func(tx *sql.Tx) error {
-		n, err = count(tx.ExecContext(ctx, `DELETE FROM evidence WHERE digest = ?`, digest[:]))
+		n, err = folder.Count(tx.ExecContext(ctx, `DELETE FROM evidence WHERE digest = ?`, digest[:]))
 		return err
 	})
 	return n, err

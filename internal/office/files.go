@@ -19,6 +19,7 @@ import (
 
 	"cityid"
 	"cityid/internal/durable"
+	"cityid/internal/durable/folder"
 )
 
 const (
@@ -44,7 +45,7 @@ func (o *Office) Put(ctx context.Context, r io.Reader, limit int64) (digest city
 		}
 	}()
 	h := sha256.New()
-	size, err = io.Copy(io.MultiWriter(f, h), io.LimitReader(contextReader{ctx, r}, limit+1))
+	size, err = io.Copy(io.MultiWriter(f, h), io.LimitReader(folder.ContextReader{Context: ctx, Reader: r}, limit+1))
 	if err == nil && size > limit {
 		err = fmt.Errorf("more than %d bytes: %w", limit, ErrTooLarge)
 	}
@@ -188,7 +189,7 @@ func (o *Office) sweepFolder(ctx context.Context, name string) (n int, err error
 	if err != nil || len(prefix) != 1 {
 		return 0, nil // not ours
 	}
-	rows, err := collect(ctx, o.reads, scanDigest, `SELECT digest FROM file WHERE digest BETWEEN ? AND ?`, prefix, append(bytes.Clone(prefix), bytes.Repeat([]byte{0xff}, 31)...))
+	rows, err := folder.Collect(ctx, o.reads, scanDigest, `SELECT digest FROM file WHERE digest BETWEEN ? AND ?`, prefix, append(bytes.Clone(prefix), bytes.Repeat([]byte{0xff}, 31)...))
 	if err != nil {
 		return 0, err
 	}
@@ -211,8 +212,8 @@ func (o *Office) sweepFolder(ctx context.Context, name string) (n int, err error
 
 // referrers returns conditions that hold for a row of file to which no foreign
 // key of the database refers.
-func referrers(ctx context.Context, q querier) (string, error) {
-	conditions, err := collect(ctx, q, func(row interface{ Scan(...any) error }) (string, error) {
+func referrers(ctx context.Context, q folder.Querier) (string, error) {
+	conditions, err := folder.Collect(ctx, q, func(row interface{ Scan(...any) error }) (string, error) {
 		var table, column string
 		err := row.Scan(&table, &column)
 		return fmt.Sprintf(" AND NOT EXISTS (SELECT 1 FROM %[1]s WHERE %[1]s.%[2]s = file.digest)", quoted(table), quoted(column)), err
@@ -221,16 +222,3 @@ func referrers(ctx context.Context, q querier) (string, error) {
 }
 
 func quoted(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
-
-// contextReader stops reading when its context ends.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
-}

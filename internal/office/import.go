@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 )
 
 // An import is a department's table on its way into the registry. The table and
@@ -138,7 +139,7 @@ func (o *Office) ImportTable(ctx context.Context, i *Import) ([]byte, error) {
 // ImportsBelow lists the imports below those codes that keep returns true for,
 // which have not expired, latest first, without their state.
 func (o *Office) ImportsBelow(ctx context.Context, keep func(parent cityid.Code) bool) ([]Import, error) {
-	parents, err := collect(ctx, o.reads, func(row interface{ Scan(...any) error }) (c cityid.Code, err error) {
+	parents, err := folder.Collect(ctx, o.reads, func(row interface{ Scan(...any) error }) (c cityid.Code, err error) {
 		var text string
 		if err := row.Scan(&text); err != nil {
 			return c, err
@@ -153,7 +154,7 @@ func (o *Office) ImportsBelow(ctx context.Context, keep func(parent cityid.Code)
 		if !keep(p) {
 			continue
 		}
-		list, err := collect(ctx, o.reads, scanImport, importQuery+`x'' FROM import WHERE parent = ? AND expires > ? ORDER BY created DESC, id`,
+		list, err := folder.Collect(ctx, o.reads, scanImport, importQuery+`x'' FROM import WHERE parent = ? AND expires > ? ORDER BY created DESC, id`,
 			p.String(), ms(o.now()))
 		if err != nil {
 			return nil, err

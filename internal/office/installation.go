@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 )
 
 // InstallationEvent is what a field worker did to a label, or found.
@@ -145,7 +146,7 @@ func (o *Office) Installation(ctx context.Context, id string) (Installation, err
 // Installations lists a holder's entries with numbers below before (0: from the
 // latest), the latest first; with open only those in no statement.
 func (o *Office) Installations(ctx context.Context, holder cityid.Code, open bool, before int64, limit int) ([]Installation, error) {
-	return collect(ctx, o.reads, scanInstallation, `SELECT `+installationColumns+` FROM installation
+	return folder.Collect(ctx, o.reads, scanInstallation, `SELECT `+installationColumns+` FROM installation
 		WHERE holder = ?1 AND (?2 = 0 OR statement IS NULL) AND (?3 = 0 OR seq < ?3) ORDER BY seq DESC LIMIT ?4`, holder.String(), open, before, limit)
 }
 
@@ -250,5 +251,5 @@ func (o *Office) Statement(ctx context.Context, id int64) (Statement, error) {
 
 // Statements lists a holder's statements, the latest first.
 func (o *Office) Statements(ctx context.Context, holder cityid.Code, limit int) ([]Statement, error) {
-	return collect(ctx, o.reads, scanStatement, `SELECT `+statementColumns+` FROM installation_statement WHERE holder = ? ORDER BY id DESC LIMIT ?`, holder.String(), limit)
+	return folder.Collect(ctx, o.reads, scanStatement, `SELECT `+statementColumns+` FROM installation_statement WHERE holder = ? ORDER BY id DESC LIMIT ?`, holder.String(), limit)
 }

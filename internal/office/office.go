@@ -77,10 +77,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"
+	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -89,20 +89,25 @@ import (
 
 	"modernc.org/sqlite" // also registers the driver "sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"cityid/internal/durable/folder"
 )
 
 // Errors that callers tell apart.
 var (
 	ErrNotFound = errors.New("not found")
 	ErrExpired  = errors.New("expired")
-	ErrConflict = errors.New("conflict")           // something else happened first, or the state forbids it
-	ErrLocked   = errors.New("in use")             // another process has the folder open
-	ErrTooLarge = errors.New("too large")          // beyond a stated limit
-	ErrInvalid  = errors.New("invalid")            // an argument that can never be right
-	ErrDamaged  = errors.New("damaged")            // bytes that do not match their digest, or do not decrypt
-	ErrNewer    = errors.New("of a newer version") // a database or archive this program does not know
-	ErrKey      = errors.New("wrong or lost key")  // office.key is not the one the database was made with
+	ErrConflict = folder.ErrConflict      // something else happened first, or the state forbids it
+	ErrLocked   = folder.ErrLocked        // another process has the folder open
+	ErrTooLarge = errors.New("too large") // beyond a stated limit
+	ErrInvalid  = errors.New("invalid")   // an argument that can never be right
+	ErrDamaged  = folder.ErrDamaged       // bytes that do not match their digest, or do not decrypt
+	ErrNewer    = folder.ErrNewer         // a database or archive this program does not know
+	ErrKey      = folder.ErrKey           // office.key is not the one the database was made with
 )
+
+//go:embed migrations/*.sql
+var migrations embed.FS
 
 const (
 	dbName   = "office.db"
@@ -179,7 +184,7 @@ func Open(ctx context.Context, opts Options) (_ *Office, err error) {
 	if err := os.MkdirAll(filepath.Join(dir, filesDir, tempDir), 0o700); err != nil {
 		return nil, fmt.Errorf("open office: %w", err)
 	}
-	if o.lock, err = lockFile(filepath.Join(dir, lockName)); err != nil {
+	if o.lock, err = folder.Lock(filepath.Join(dir, lockName)); err != nil {
 		return nil, fmt.Errorf("open office %s: %w", dir, err)
 	}
 	defer func() {
@@ -192,14 +197,14 @@ func Open(ctx context.Context, opts Options) (_ *Office, err error) {
 	if o.key, err = readOfficeKey(filepath.Join(dir, keyName), fresh); err != nil {
 		return nil, err
 	}
-	if err := makeDB(filepath.Join(dir, dbName)); err != nil {
+	if err := folder.MakeDatabase(filepath.Join(dir, dbName)); err != nil {
 		return nil, err
 	}
-	if o.writes, err = openDB(filepath.Join(dir, dbName), "_txlock=immediate"); err != nil {
+	if o.writes, err = folder.OpenDatabase(filepath.Join(dir, dbName), "_txlock=immediate"); err != nil {
 		return nil, err
 	}
 	o.writes.SetMaxOpenConns(1)
-	if err := migrate(ctx, o.writes, o.now()); err != nil {
+	if err := folder.Migrate(ctx, o.writes, migrations, ms(o.now())); err != nil {
 		return nil, err
 	}
 	if err := o.checkKey(ctx); err != nil {
@@ -208,28 +213,11 @@ func Open(ctx context.Context, opts Options) (_ *Office, err error) {
 	if err := o.clearTemp(); err != nil {
 		return nil, err
 	}
-	if o.reads, err = openDB(filepath.Join(dir, dbName), "_pragma=query_only(1)"); err != nil {
+	if o.reads, err = folder.OpenDatabase(filepath.Join(dir, dbName), "_pragma=query_only(1)"); err != nil {
 		return nil, err
 	}
 	o.reads.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
 	return o, nil
-}
-
-// makeDB makes the file of a database, if there is none, so that only its owner
-// can read it. SQLite gives the files beside it the same mode.
-func makeDB(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
-
-// openDB opens a database file with the settings every connection has.
-func openDB(path, more string) (*sql.DB, error) {
-	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)" +
-		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=secure_delete(1)&_pragma=trusted_schema(0)&" + more}
-	return sql.Open("sqlite", u.String())
 }
 
 // Close waits for what is under way and lets go of the folder. Methods called
@@ -258,7 +246,7 @@ func (o *Office) write(ctx context.Context, f func(tx *sql.Tx) error) error {
 		return fmt.Errorf("begin: %w", err)
 	}
 	if err := f(tx); err != nil {
-		return errors.Join(err, ignoreDone(tx.Rollback()))
+		return errors.Join(err, folder.IgnoreDone(tx.Rollback()))
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
@@ -266,52 +254,9 @@ func (o *Office) write(ctx context.Context, f func(tx *sql.Tx) error) error {
 	return nil
 }
 
-// ignoreDone drops the error of rolling back what a cancelled context has
-// rolled back before.
-func ignoreDone(err error) error {
-	if errors.Is(err, sql.ErrTxDone) {
-		return nil
-	}
-	return err
-}
-
-// querier is a transaction, or the connections for reading.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-// collect runs a query and scans each row. It returns an empty list, not nil,
-// where there is none.
-func collect[T any](ctx context.Context, q querier, scan func(row interface{ Scan(...any) error }) (T, error), query string, args ...any) (_ []T, err error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	list := []T{}
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	return list, rows.Err()
-}
-
-// count returns how many rows a statement changed.
-func count(r sql.Result, err error) (int, error) {
-	if err != nil {
-		return 0, err
-	}
-	n, err := r.RowsAffected()
-	return int(n), err
-}
-
 // changed returns missing, unless the statement changed a row.
 func changed(r sql.Result, err error, missing error) error {
-	n, err := count(r, err)
+	n, err := folder.Count(r, err)
 	if err == nil && n == 0 {
 		err = missing
 	}
@@ -401,7 +346,7 @@ func (o *Office) Sweep(ctx context.Context) (Swept, error) {
 	var s Swept
 	err := o.write(ctx, func(tx *sql.Tx) error {
 		for _, statement := range o.sweeps() {
-			n, err := count(tx.ExecContext(ctx, statement, ms(o.now())))
+			n, err := folder.Count(tx.ExecContext(ctx, statement, ms(o.now())))
 			if err != nil {
 				return err
 			}

@@ -12,10 +12,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 	"cityid/keys"
 )
 
@@ -192,48 +192,20 @@ func TestOfficeKey(t *testing.T) {
 }
 
 func TestMigrations(t *testing.T) {
-	ctx, c := t.Context(), newClock()
+	ctx := t.Context()
 	numbers := map[string]string{}
 	files := ok(fs.Glob(migrations, "migrations/*"))(t)
 	for _, f := range files {
 		name := filepath.Base(f)
-		if !migrationName.MatchString(name) || numbers[name[:4]] != "" {
+		if !folder.MigrationName.MatchString(name) || numbers[name[:4]] != "" {
 			t.Errorf("migration %s is named wrongly, or has the number of %s", name, numbers[name[:4]])
 		}
 		numbers[name[:4]] = name
 	}
 	dir := t.TempDir()
-	db := ok(openDB(filepath.Join(dir, dbName), "_txlock=immediate"))(t)
-	defer db.Close()
-	db.SetMaxOpenConns(1)
-	old := fstest.MapFS{
-		"migrations/0001_a.sql": {Data: []byte(`CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (1);`)},
-		"migrations/0003_c.sql": {Data: []byte(`INSERT INTO a VALUES (3);`)},
-	}
-	next := fstest.MapFS{"migrations/0002_b.sql": {Data: []byte(`INSERT INTO a VALUES (2); INSERT INTO missing VALUES (1);`)}}
-	for name, f := range old {
-		next[name] = f
-	}
-	values := func() (s string) {
-		t.Helper()
-		do(t, db.QueryRow(`SELECT group_concat(x) FROM (SELECT x FROM a ORDER BY rowid)`).Scan(&s))
-		return s
-	}
-	for range 2 { // the second time there is nothing to do
-		do(t, migrateFrom(ctx, db, old, c.now()))
-	}
-	if values() != "1,3" {
-		t.Errorf("after two migrations: %s", values())
-	}
-	if err := migrateFrom(ctx, db, next, c.now()); err == nil || values() != "1,3" {
-		t.Errorf("a migration that fails half-way: %v, leaves %s", err, values())
-	}
-	next["migrations/0002_b.sql"] = &fstest.MapFile{Data: []byte(`INSERT INTO a VALUES (2);`)}
-	do(t, migrateFrom(ctx, db, next, c.now()))
-	if values() != "1,3,2" {
-		t.Errorf("a migration with a lower number that came later: %s", values())
-	}
-	want(t, "a newer database", migrateFrom(ctx, db, old, c.now()), ErrNewer)
+	db := ok(folder.OpenDatabase(filepath.Join(dir, dbName), "_txlock=immediate"))(t)
+	do(t, folder.Migrate(ctx, db, migrations, 1))
+	do(t, db.Close())
 	if _, err := Open(ctx, Options{Dir: dir}); !errors.Is(err, ErrKey) {
 		t.Errorf("a database without key: %v", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 	"cityid/keys"
 )
 
@@ -136,7 +137,7 @@ func scanOfficer(row interface{ Scan(...any) error }) (f Officer, err error) {
 
 // Officers lists all who were ever in office, by member, then by when they began.
 func (o *Office) Officers(ctx context.Context) ([]Officer, error) {
-	return collect(ctx, o.reads, scanOfficer, officerQuery+`ORDER BY member, starts, id`)
+	return folder.Collect(ctx, o.reads, scanOfficer, officerQuery+`ORDER BY member, starts, id`)
 }
 
 // OfficerByKey returns who had a key at a time, or [ErrNotFound].

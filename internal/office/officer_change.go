@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 	"cityid/keys"
 )
 
@@ -60,7 +61,7 @@ func (o *Office) NoteOfficerChange(ctx context.Context, c OfficerChange) error {
 
 // OfficerChanges lists the changes that wait, the oldest first.
 func (o *Office) OfficerChanges(ctx context.Context) ([]OfficerChange, error) {
-	return collect(ctx, o.reads, scanOfficerChange, `SELECT id, leaves, name, staff, key, member, starts FROM officer_change WHERE expires > ? ORDER BY id`, ms(o.now()))
+	return folder.Collect(ctx, o.reads, scanOfficerChange, `SELECT id, leaves, name, staff, key, member, starts FROM officer_change WHERE expires > ? ORDER BY id`, ms(o.now()))
 }
 
 func scanOfficerChange(row interface{ Scan(...any) error }) (c OfficerChange, err error) {

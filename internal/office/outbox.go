@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 )
 
 // The outbox holds what is on its way to other institutions. A worker claims a
@@ -142,7 +143,7 @@ func (o *Office) ClaimDeliveries(ctx context.Context, n int, lease time.Duration
 	}
 	now := o.now()
 	err = o.write(ctx, func(tx *sql.Tx) error {
-		list, err = collect(ctx, tx, scanDelivery, `UPDATE delivery SET tries = tries + 1, next = ?1 WHERE id IN
+		list, err = folder.Collect(ctx, tx, scanDelivery, `UPDATE delivery SET tries = tries + 1, next = ?1 WHERE id IN
 			(SELECT id FROM delivery WHERE state = ?2 AND next <= ?3 ORDER BY next, id LIMIT ?4) RETURNING `+deliveryColumns,
 			ms(now.Add(lease)), DeliveryWaiting, ms(now), n)
 		return err
@@ -213,7 +214,7 @@ func (o *Office) RetryDelivery(ctx context.Context, id int64) error {
 	})
 }
 
-func delivery(ctx context.Context, q querier, id int64) (Delivery, error) {
+func delivery(ctx context.Context, q folder.Querier, id int64) (Delivery, error) {
 	d, err := scanDelivery(q.QueryRowContext(ctx, `SELECT `+deliveryColumns+` FROM delivery WHERE id = ?`, id))
 	return d, found(err, fmt.Sprintf("delivery %d", id))
 }
@@ -221,7 +222,7 @@ func delivery(ctx context.Context, q querier, id int64) (Delivery, error) {
 // Deliveries lists deliveries in a state (0: any) with an id below before (0:
 // from the latest), latest first, at most limit.
 func (o *Office) Deliveries(ctx context.Context, state DeliveryState, before int64, limit int) ([]Delivery, error) {
-	return collect(ctx, o.reads, scanDelivery, `SELECT `+deliveryColumns+` FROM delivery
+	return folder.Collect(ctx, o.reads, scanDelivery, `SELECT `+deliveryColumns+` FROM delivery
 		WHERE (?1 = 0 OR state = ?1) AND (?2 = 0 OR id < ?2) ORDER BY id DESC LIMIT ?3`, state, before, limit)
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 	"cityid/keys"
 )
 
@@ -102,7 +103,7 @@ func (o *Office) PasskeyByKey(ctx context.Context, key cityid.PublicKey) (Passke
 
 // PasskeysOf lists a person's passkeys, the oldest first.
 func (o *Office) PasskeysOf(ctx context.Context, person []byte) ([]Passkey, error) {
-	return collect(ctx, o.reads, scanPasskey, passkeyQuery+`WHERE person = ? ORDER BY created, credential`, person)
+	return folder.Collect(ctx, o.reads, scanPasskey, passkeyQuery+`WHERE person = ? ORDER BY created, credential`, person)
 }
 
 // TouchPasskey remembers that a passkey was used now.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 )
 
 // MaxRun is how many labels a selection or a print run may have.
@@ -210,13 +211,13 @@ func (o *Office) PrintRun(ctx context.Context, id int64) (PrintRun, error) {
 // PrintRuns lists the runs of a holder with numbers below before (0: from the
 // latest), the latest first.
 func (o *Office) PrintRuns(ctx context.Context, holder cityid.Code, before int64, limit int) ([]PrintRun, error) {
-	return collect(ctx, o.reads, scanRun, `SELECT `+runColumns+` FROM print_run WHERE holder = ?1 AND (?2 = 0 OR id < ?2) ORDER BY id DESC LIMIT ?3`,
+	return folder.Collect(ctx, o.reads, scanRun, `SELECT `+runColumns+` FROM print_run WHERE holder = ?1 AND (?2 = 0 OR id < ?2) ORDER BY id DESC LIMIT ?3`,
 		holder.String(), before, limit)
 }
 
 // RunCodes lists the codes of a run in the order of its sheet.
 func (o *Office) RunCodes(ctx context.Context, id int64) ([]cityid.Code, error) {
-	return collect(ctx, o.reads, scanCode, `SELECT code FROM print_label WHERE run = ? ORDER BY position`, id)
+	return folder.Collect(ctx, o.reads, scanCode, `SELECT code FROM print_label WHERE run = ? ORDER BY position`, id)
 }
 
 // Printed returns, for those of the codes that stand in a print run, the number
@@ -232,7 +233,7 @@ func (o *Office) latest(ctx context.Context, codes []cityid.Code, query string) 
 		return nil, err
 	}
 	out := map[cityid.Code]int64{}
-	_, err = collect(ctx, o.reads, func(row interface{ Scan(...any) error }) (struct{}, error) {
+	_, err = folder.Collect(ctx, o.reads, func(row interface{ Scan(...any) error }) (struct{}, error) {
 		var text string
 		var n int64
 		if err := row.Scan(&text, &n); err != nil {

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"cityid/internal/durable/folder"
 )
 
 // Whoever comes to the portal leaves something here before anybody knows who it
@@ -39,7 +41,7 @@ var unlinkedSweep = fmt.Sprintf(`DELETE FROM evidence WHERE source = '' AND rece
 	AND NOT EXISTS (SELECT 1 FROM evidence_proposal AS p WHERE p.digest = evidence.digest)`, unlinkedKept.Milliseconds())
 
 // roomFor refuses size more bytes of strangers' documents if they do not fit.
-func (o *Office) roomFor(ctx context.Context, q querier, size int64) error {
+func (o *Office) roomFor(ctx context.Context, q folder.Querier, size int64) error {
 	var used int64
 	if err := q.QueryRowContext(ctx, `SELECT coalesce(sum(size), 0) FROM `+strangers).Scan(&used); err != nil {
 		return err
@@ -51,7 +53,7 @@ func (o *Office) roomFor(ctx context.Context, q querier, size int64) error {
 }
 
 // roomForOne refuses one more of what a query counts, beyond most.
-func roomForOne(ctx context.Context, q querier, most int, what, query string, args ...any) error {
+func roomForOne(ctx context.Context, q folder.Querier, most int, what, query string, args ...any) error {
 	var n int
 	if err := q.QueryRowContext(ctx, query, args...).Scan(&n); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 )
 
 // Scan is that a label was seen.
@@ -63,7 +64,7 @@ func (o *Office) AddScanLog(ctx context.Context, l ScanLog, scans []Scan) (id in
 			if s.Location != nil {
 				located, where = 1, *s.Location
 			}
-			n, err := count(insert.ExecContext(ctx, l.Holder.String(), s.Code.String(), ms(s.Seen), id, located, where.Lat, where.Lon))
+			n, err := folder.Count(insert.ExecContext(ctx, l.Holder.String(), s.Code.String(), ms(s.Seen), id, located, where.Lat, where.Lon))
 			if err != nil {
 				return err
 			}
@@ -103,7 +104,7 @@ func (o *Office) ScanLog(ctx context.Context, id int64) (ScanLog, error) {
 
 // ScanLogs lists a holder's logs, the latest first.
 func (o *Office) ScanLogs(ctx context.Context, holder cityid.Code, limit int) ([]ScanLog, error) {
-	return collect(ctx, o.reads, scanScanLog, `SELECT `+scanLogColumns+` FROM scan_log WHERE holder = ? ORDER BY id DESC LIMIT ?`, holder.String(), limit)
+	return folder.Collect(ctx, o.reads, scanScanLog, `SELECT `+scanLogColumns+` FROM scan_log WHERE holder = ? ORDER BY id DESC LIMIT ?`, holder.String(), limit)
 }
 
 // ScansOf lists what a log was the first to say, in order of code and time, from
@@ -113,7 +114,7 @@ func (o *Office) ScansOf(ctx context.Context, log int64, after cityid.Code, limi
 	if !after.IsZero() {
 		text = after.String()
 	}
-	return collect(ctx, o.reads, func(row interface{ Scan(...any) error }) (s Scan, err error) {
+	return folder.Collect(ctx, o.reads, func(row interface{ Scan(...any) error }) (s Scan, err error) {
 		var code string
 		var seen int64
 		var located bool

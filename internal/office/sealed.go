@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 )
 
 func whereSealed(code cityid.Code, digest cityid.Digest) []byte {
@@ -80,7 +81,7 @@ func (o *Office) SealedList(ctx context.Context, after cityid.Code, limit int) (
 	if !after.IsZero() {
 		text = after.String()
 	}
-	return collect(ctx, o.reads, func(row interface{ Scan(...any) error }) (e SealedEntry, err error) {
+	return folder.Collect(ctx, o.reads, func(row interface{ Scan(...any) error }) (e SealedEntry, err error) {
 		var code string
 		var digest []byte
 		var stored int64

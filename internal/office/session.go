@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 )
 
 // MaxBag is the most bytes of a session's bag, encoded as JSON.
@@ -143,7 +144,7 @@ func (o *Office) expiry(s Session) Session {
 }
 
 // session reads a session that has not ended.
-func (o *Office) session(ctx context.Context, q querier, t token) (Session, error) {
+func (o *Office) session(ctx context.Context, q folder.Querier, t token) (Session, error) {
 	s, box, err := scanSession(q.QueryRowContext(ctx, `SELECT `+sessionColumns+` FROM session WHERE id = ?`, t.id[:]))
 	if err != nil {
 		return Session{}, found(err, "session")
@@ -228,7 +229,7 @@ func (o *Office) Sessions(ctx context.Context, key cityid.PublicKey) ([]Session,
 		return nil, fmt.Errorf("visitors' sessions can not be listed: %w", ErrInvalid)
 	}
 	now := o.now()
-	return collect(ctx, o.reads, func(row interface{ Scan(...any) error }) (Session, error) {
+	return folder.Collect(ctx, o.reads, func(row interface{ Scan(...any) error }) (Session, error) {
 		s, _, err := scanSession(row)
 		s.Bag = map[string]string{}
 		return o.expiry(s), err
@@ -250,7 +251,7 @@ func (o *Office) EndSessions(ctx context.Context, key cityid.PublicKey, ids ...c
 		}
 	}
 	err = o.write(ctx, func(tx *sql.Tx) error {
-		n, err = count(tx.ExecContext(ctx, query, args...))
+		n, err = folder.Count(tx.ExecContext(ctx, query, args...))
 		return err
 	})
 	return n, err

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 	"cityid/keys"
 )
 
@@ -161,7 +162,7 @@ func scanSigning(row interface{ Scan(...any) error }) (s Signing, err error) {
 }
 
 // signing reads a request, with its signatures.
-func (o *Office) signing(ctx context.Context, q querier, id string) (Signing, error) {
+func (o *Office) signing(ctx context.Context, q folder.Querier, id string) (Signing, error) {
 	s, err := scanSigning(q.QueryRowContext(ctx, signingQuery+`WHERE id = ?`, id))
 	if err != nil {
 		return Signing{}, found(err, "signing request")
@@ -169,7 +170,7 @@ func (o *Office) signing(ctx context.Context, q querier, id string) (Signing, er
 	if s.State == SigningOpen && !o.now().Before(s.Expires) {
 		return Signing{}, fmt.Errorf("signing request: %w", ErrExpired)
 	}
-	s.Signatures, err = collect(ctx, q, func(row interface{ Scan(...any) error }) (k cityid.KeySignature, err error) {
+	s.Signatures, err = folder.Collect(ctx, q, func(row interface{ Scan(...any) error }) (k cityid.KeySignature, err error) {
 		var key, signature []byte
 		err = row.Scan(&key, &signature)
 		return cityid.KeySignature{Key: cityid.PublicKey(key), Signature: signature}, err
@@ -183,7 +184,7 @@ func (o *Office) Signing(ctx context.Context, id string) (s Signing, err error) 
 	if err != nil {
 		return s, err
 	}
-	defer func() { err = errors.Join(err, ignoreDone(tx.Rollback())) }()
+	defer func() { err = errors.Join(err, folder.IgnoreDone(tx.Rollback())) }()
 	return o.signing(ctx, tx, id)
 }
 
@@ -193,14 +194,14 @@ func (o *Office) SigningsOf(ctx context.Context, creator cityid.PublicKey) ([]Si
 	if creator == "" {
 		return nil, fmt.Errorf("visitors' requests can not be listed: %w", ErrInvalid)
 	}
-	return collect(ctx, o.reads, scanSigning, signingQuery+`WHERE creator = ? AND (state <> ? OR expires > ?) ORDER BY created DESC, id LIMIT 200`,
+	return folder.Collect(ctx, o.reads, scanSigning, signingQuery+`WHERE creator = ? AND (state <> ? OR expires > ?) ORDER BY created DESC, id LIMIT 200`,
 		[]byte(creator), SigningOpen, ms(o.now()))
 }
 
 // SubmittedSignings lists the requests that were given to a node and whose end
 // is not known, the oldest first: what to ask about after a restart.
 func (o *Office) SubmittedSignings(ctx context.Context) ([]Signing, error) {
-	return collect(ctx, o.reads, scanSigning, signingQuery+`WHERE state = ? ORDER BY created, id`, SigningSubmitted)
+	return folder.Collect(ctx, o.reads, scanSigning, signingQuery+`WHERE state = ? ORDER BY created, id`, SigningSubmitted)
 }
 
 // SetBody fixes the body of an open request: an encoded [cityid.Body] with the

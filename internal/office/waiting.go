@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/durable/folder"
 )
 
 // An application waits here between the applicant's last click and the
@@ -173,7 +174,7 @@ func (o *Office) scanApplication(row interface{ Scan(...any) error }) (a Applica
 	return a, nil
 }
 
-func (o *Office) application(ctx context.Context, q querier, reference string) (Application, error) {
+func (o *Office) application(ctx context.Context, q folder.Querier, reference string) (Application, error) {
 	reference, err := ParseReference(reference)
 	if err != nil {
 		return Application{}, err
@@ -191,7 +192,7 @@ func (o *Office) Application(ctx context.Context, reference string) (Application
 // Applications lists the applications in a state (0: any) with a number above
 // after, the oldest first, at most limit.
 func (o *Office) Applications(ctx context.Context, state ApplicationState, after int64, limit int) ([]Application, error) {
-	return collect(ctx, o.reads, o.scanApplication, applicationQuery+`WHERE (?1 = 0 OR state = ?1) AND number > ?2 ORDER BY number LIMIT ?3`, state, after, limit)
+	return folder.Collect(ctx, o.reads, o.scanApplication, applicationQuery+`WHERE (?1 = 0 OR state = ?1) AND number > ?2 ORDER BY number LIMIT ?3`, state, after, limit)
 }
 
 // Prepare remembers the encoded transaction that is about to bring a waiting

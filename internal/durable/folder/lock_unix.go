@@ -2,7 +2,7 @@
 
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package office
+package folder
 
 import (
 	"errors"
@@ -11,9 +11,10 @@ import (
 	"syscall"
 )
 
-// lockFile keeps other processes from opening the folder until the file it
-// returns is closed.
-func lockFile(path string) (*os.File, error) {
+// Lock keeps other processes from locking the file at path, which it makes if
+// there is none, until the file it returns is closed. The error matches
+// [ErrLocked] if another process has locked it.
+func Lock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err

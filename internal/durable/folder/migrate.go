@@ -1,32 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package office
+package folder
 
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"regexp"
 	"slices"
-	"time"
 )
 
-//go:embed migrations/*.sql
-var migrations embed.FS
+// MigrationName is what the name of a migration's file looks like.
+var MigrationName = regexp.MustCompile(`^[0-9]{4}_[a-z0-9_]+\.sql$`)
 
-var migrationName = regexp.MustCompile(`^[0-9]{4}_[a-z0-9_]+\.sql$`)
-
-// migrate applies the migrations that the database has not seen, in order of
-// their names, each in a transaction of its own.
-func migrate(ctx context.Context, db *sql.DB, now time.Time) error {
-	return migrateFrom(ctx, db, migrations, now)
-}
-
-func migrateFrom(ctx context.Context, db *sql.DB, from fs.FS, now time.Time) error {
+// Migrate applies the migrations that the database has not seen, in order of
+// their names, each in a transaction of its own. They lie at migrations/*.sql of
+// from; now, in milliseconds since 1970, is noted beside each.
+func Migrate(ctx context.Context, db *sql.DB, from fs.FS, now int64) error {
 	files, err := fs.Glob(from, "migrations/*.sql")
 	if err != nil {
 		return err
@@ -36,7 +29,7 @@ func migrateFrom(ctx context.Context, db *sql.DB, from fs.FS, now time.Time) err
 	if err != nil {
 		return fmt.Errorf("prepare migrations: %w", err)
 	}
-	applied, err := collect(ctx, db, func(row interface{ Scan(...any) error }) (name string, err error) {
+	applied, err := Collect(ctx, db, func(row interface{ Scan(...any) error }) (name string, err error) {
 		return name, row.Scan(&name)
 	}, `SELECT name FROM migration ORDER BY name`)
 	if err != nil {
@@ -52,7 +45,7 @@ func migrateFrom(ctx context.Context, db *sql.DB, from fs.FS, now time.Time) err
 		if slices.Contains(applied, name) {
 			continue
 		}
-		if !migrationName.MatchString(name) {
+		if !MigrationName.MatchString(name) {
 			return fmt.Errorf("migration %s: want NNNN_name.sql", name)
 		}
 		text, err := fs.ReadFile(from, file)
@@ -66,17 +59,17 @@ func migrateFrom(ctx context.Context, db *sql.DB, from fs.FS, now time.Time) err
 	return nil
 }
 
-func applyMigration(ctx context.Context, db *sql.DB, name, text string, now time.Time) error {
+func applyMigration(ctx context.Context, db *sql.DB, name, text string, now int64) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, text)
 	if err == nil {
-		_, err = tx.ExecContext(ctx, `INSERT INTO migration (name, applied) VALUES (?, ?)`, name, ms(now))
+		_, err = tx.ExecContext(ctx, `INSERT INTO migration (name, applied) VALUES (?, ?)`, name, now)
 	}
 	if err != nil {
-		return errors.Join(err, ignoreDone(tx.Rollback()))
+		return errors.Join(err, IgnoreDone(tx.Rollback()))
 	}
 	return tx.Commit()
 }
