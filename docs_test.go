@@ -137,7 +137,7 @@ func after(t *testing.T, doc, marker string) string {
 var encoded = []any{
 	cityid.Tx{}, cityid.Body{}, cityid.Record{}, cityid.Proposal{}, cityid.Waiting{}, cityid.Attestation{},
 	cityid.Trust{}, cityid.Params{}, cityid.Rule{}, cityid.Scheme{}, cityid.Counters{}, cityid.ValidatorSet{},
-	cityid.BlockLog{}, cityid.Recent{}, verify.Bundle{}, verify.Link{}, office.EvidenceDocument{},
+	cityid.BlockLog{}, cityid.Recent{}, cityid.Agreement{}, cityid.Anchor{}, cityid.AnchorHead{}, verify.Bundle{}, verify.Link{}, office.EvidenceDocument{},
 }
 
 // fieldTypes are the names that the tables use for types that have no table.
@@ -146,6 +146,7 @@ var fieldTypes = map[reflect.Type]string{
 	reflect.TypeFor[cityid.PublicKey](): "key", reflect.TypeFor[cityid.Bytes](): "bytes", reflect.TypeFor[verify.Tag](): "tag",
 	reflect.TypeFor[cityid.Kind](): "kind", reflect.TypeFor[cityid.Status](): "status", reflect.TypeFor[cityid.Reason](): "reason",
 	reflect.TypeFor[cityid.Disclosure](): "disclosure", reflect.TypeFor[cityid.ProposalState](): "state",
+	reflect.TypeFor[cityid.DatasetClass](): "class", reflect.TypeFor[cityid.AgreementState](): "agreement state", reflect.TypeFor[cityid.Nonce](): "bytes",
 	reflect.TypeFor[cityid.AnswerKind](): "answer", reflect.TypeFor[cityid.Roles](): "roles",
 	reflect.TypeFor[string](): "text", reflect.TypeFor[bool](): "bool", reflect.TypeFor[uint8](): "u8", reflect.TypeFor[uint32](): "u32",
 	reflect.TypeFor[uint64](): "u64", reflect.TypeFor[int32](): "i32", reflect.TypeFor[int64](): "i64",

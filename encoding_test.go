@@ -72,6 +72,13 @@ func sampleOperations() []Operation {
 		{Attest: &Attest{Source: c, Digest: d, Size: 1 << 40, Label: "report"}},
 		{Seal: &Seal{Code: c, Revision: 1, Sealed: d}},
 		{Unseal: &Unseal{Code: c, Revision: 1, Salt: d, Content: sampleContent()}},
+		{AgreementRequest: &AgreementRequest{Terms: Terms{
+			Dataset: c, Consumer: c, Document: d, From: 1, Until: 3, Staleness: 30, Requests: 1, Octets: 2, Purpose: d, Respond: 2, Nonce: Nonce{1},
+		}}},
+		{AgreementGrant: &AgreementDecision{Dataset: c, Agreement: d}},
+		{AgreementRefuse: &AgreementDecision{Dataset: c, Agreement: d, Note: "not yet"}},
+		{AgreementRevoke: &AgreementDecision{Dataset: c, Agreement: d}},
+		{AnchorReceipts: &AnchorReceipts{Party: c, Log: "gw-1", Sequence: 1, Root: d, Bucket: 3}},
 		{SetParams: &SetParams{Revision: 1, Params: &DefaultParams, Rule: sampleRule(), Schemes: []Scheme{*sampleScheme()}}},
 		{SetValidators: &SetValidators{Revision: 1, Validators: []Validator{{Key: sampleKey(3), Power: 10, Owner: c}}}},
 		{SetTrust: &SetTrust{Trust: *sampleTrust()}},

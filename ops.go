@@ -14,30 +14,34 @@ const (
 
 // Operation is one change asked of the registry: exactly one field is set. The
 // list is closed and append-only; the numbers are part of the format. Numbers
-// 18 to 30 belong to agreements, zones and checkpoints: agreement-request,
-// agreement-grant, agreement-refuse, agreement-revoke, anchor-receipts,
-// delegate, checkpoint, report-fork, unfreeze, split-begin, split-abort; this
-// version refuses them as unknown fields.
+// 23 to 30 belong to zones and checkpoints: delegate, checkpoint, report-fork,
+// unfreeze, split-begin, split-abort; this version refuses them as unknown
+// fields.
 type Operation struct {
-	Apply         *Apply         `cbor:"1,keyasint,omitempty" json:"apply,omitempty"`
-	Revise        *Revise        `cbor:"2,keyasint,omitempty" json:"revise,omitempty"`
-	Return        *Return        `cbor:"3,keyasint,omitempty" json:"return,omitempty"`
-	Propose       *Propose       `cbor:"4,keyasint,omitempty" json:"propose,omitempty"`
-	Approve       *Approve       `cbor:"5,keyasint,omitempty" json:"approve,omitempty"`
-	Reject        *Reject        `cbor:"6,keyasint,omitempty" json:"reject,omitempty"`
-	Withdraw      *Withdraw      `cbor:"7,keyasint,omitempty" json:"withdraw,omitempty"`
-	Allocate      *Allocate      `cbor:"8,keyasint,omitempty" json:"allocate,omitempty"`
-	Amend         *Amend         `cbor:"9,keyasint,omitempty" json:"amend,omitempty"`
-	SetStatus     *SetStatus     `cbor:"10,keyasint,omitempty" json:"set-status,omitempty"`
-	Rekey         *Rekey         `cbor:"11,keyasint,omitempty" json:"rekey,omitempty"`
-	Veto          *Veto          `cbor:"12,keyasint,omitempty" json:"veto,omitempty"`
-	Map           *Map           `cbor:"13,keyasint,omitempty" json:"map,omitempty"`
-	Attest        *Attest        `cbor:"14,keyasint,omitempty" json:"attest,omitempty"`
-	Seal          *Seal          `cbor:"15,keyasint,omitempty" json:"seal,omitempty"`
-	Unseal        *Unseal        `cbor:"16,keyasint,omitempty" json:"unseal,omitempty"`
-	SetParams     *SetParams     `cbor:"17,keyasint,omitempty" json:"set-params,omitempty"`
-	SetValidators *SetValidators `cbor:"31,keyasint,omitempty" json:"set-validators,omitempty"`
-	SetTrust      *SetTrust      `cbor:"32,keyasint,omitempty" json:"set-trust,omitempty"`
+	Apply            *Apply             `cbor:"1,keyasint,omitempty" json:"apply,omitempty"`
+	Revise           *Revise            `cbor:"2,keyasint,omitempty" json:"revise,omitempty"`
+	Return           *Return            `cbor:"3,keyasint,omitempty" json:"return,omitempty"`
+	Propose          *Propose           `cbor:"4,keyasint,omitempty" json:"propose,omitempty"`
+	Approve          *Approve           `cbor:"5,keyasint,omitempty" json:"approve,omitempty"`
+	Reject           *Reject            `cbor:"6,keyasint,omitempty" json:"reject,omitempty"`
+	Withdraw         *Withdraw          `cbor:"7,keyasint,omitempty" json:"withdraw,omitempty"`
+	Allocate         *Allocate          `cbor:"8,keyasint,omitempty" json:"allocate,omitempty"`
+	Amend            *Amend             `cbor:"9,keyasint,omitempty" json:"amend,omitempty"`
+	SetStatus        *SetStatus         `cbor:"10,keyasint,omitempty" json:"set-status,omitempty"`
+	Rekey            *Rekey             `cbor:"11,keyasint,omitempty" json:"rekey,omitempty"`
+	Veto             *Veto              `cbor:"12,keyasint,omitempty" json:"veto,omitempty"`
+	Map              *Map               `cbor:"13,keyasint,omitempty" json:"map,omitempty"`
+	Attest           *Attest            `cbor:"14,keyasint,omitempty" json:"attest,omitempty"`
+	Seal             *Seal              `cbor:"15,keyasint,omitempty" json:"seal,omitempty"`
+	Unseal           *Unseal            `cbor:"16,keyasint,omitempty" json:"unseal,omitempty"`
+	SetParams        *SetParams         `cbor:"17,keyasint,omitempty" json:"set-params,omitempty"`
+	AgreementRequest *AgreementRequest  `cbor:"18,keyasint,omitempty" json:"agreement-request,omitempty"`
+	AgreementGrant   *AgreementDecision `cbor:"19,keyasint,omitempty" json:"agreement-grant,omitempty"`
+	AgreementRefuse  *AgreementDecision `cbor:"20,keyasint,omitempty" json:"agreement-refuse,omitempty"`
+	AgreementRevoke  *AgreementDecision `cbor:"21,keyasint,omitempty" json:"agreement-revoke,omitempty"`
+	AnchorReceipts   *AnchorReceipts    `cbor:"22,keyasint,omitempty" json:"anchor-receipts,omitempty"`
+	SetValidators    *SetValidators     `cbor:"31,keyasint,omitempty" json:"set-validators,omitempty"`
+	SetTrust         *SetTrust          `cbor:"32,keyasint,omitempty" json:"set-trust,omitempty"`
 }
 
 // Name returns the operation's name as JSON has it, or "" unless exactly one
@@ -189,12 +193,17 @@ type Map struct {
 	Remove   bool   `cbor:"4,keyasint,omitempty" json:"remove,omitempty"` // take an entry made in error away
 }
 
-// Attest anchors "the source vouches for the bytes with this digest".
+// Attest anchors "the source vouches for the bytes with this digest", or for a
+// batch of them: then Digest is the root of an RFC 6962 tree over that many
+// leaves.
 type Attest struct {
 	Source Code   `cbor:"1,keyasint" json:"source"`
 	Digest Digest `cbor:"2,keyasint" json:"digest"`
 	Size   uint64 `cbor:"3,keyasint,omitempty" json:"size,omitempty"` // octets; zero: not said
 	Label  string `cbor:"4,keyasint,omitempty" json:"label,omitempty"`
+	Leaves uint64 `cbor:"5,keyasint,omitempty" json:"leaves,omitempty"` // of a batch; zero: Digest is that of the bytes
+	From   Time   `cbor:"6,keyasint,omitempty" json:"from,omitempty"`   // beginning of the time a batch covers, as the source says
+	Until  Time   `cbor:"7,keyasint,omitempty" json:"until,omitempty"`  // its end
 }
 
 // Seal replaces a record's content by the digest of a sealed one.

@@ -76,6 +76,16 @@ func (l *codeList) operation(o *Operation) {
 		l.add(o.Rekey.Code)
 		l.policy(o.Rekey.Policy)
 		l.policy(o.Rekey.Recovery)
+	case o.AgreementRequest != nil:
+		l.add(o.AgreementRequest.Terms.Dataset, o.AgreementRequest.Terms.Consumer)
+	case o.AgreementGrant != nil:
+		l.add(o.AgreementGrant.Dataset)
+	case o.AgreementRefuse != nil:
+		l.add(o.AgreementRefuse.Dataset)
+	case o.AgreementRevoke != nil:
+		l.add(o.AgreementRevoke.Dataset)
+	case o.AnchorReceipts != nil:
+		l.add(o.AnchorReceipts.Party)
 	case o.Veto != nil:
 		l.add(o.Veto.Code)
 	case o.Map != nil:

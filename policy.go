@@ -22,7 +22,7 @@ type Roles uint8
 const (
 	RoleControl Roles = 1 << iota // counts towards the policy's threshold
 	RoleAssert                    // attests for the code, and signs its certificates
-	RoleGateway                   // anchors receipts
+	RoleGateway                   // signs messages of a gateway, and anchors receipts; no other role beside it
 	RoleField                     // attests installation
 	RoleIntake                    // brings applications onto the chain
 	RoleEncrypt                   // receives encrypted evidence; never signs
@@ -137,6 +137,9 @@ func (k *Key) check() error {
 	}
 	if k.Roles == 0 || k.Roles > allRoles {
 		return Errorf(ErrPolicy, "key %s has no role", k.Public)
+	}
+	if k.Roles&RoleGateway != 0 && k.Roles != RoleGateway {
+		return Errorf(ErrPolicy, "key %s: a gateway's key lies on a machine that faces the network, so it has no other role", k.Public)
 	}
 	if signs := k.Public.Signs(); signs && k.Roles&RoleEncrypt != 0 || !signs && k.Roles != RoleEncrypt {
 		return Errorf(ErrPolicy, "key %s: role encrypt is for x25519 keys, all other roles for signing keys", k.Public)

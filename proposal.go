@@ -110,6 +110,9 @@ type Attestation struct {
 	Key       PublicKey `cbor:"5,keyasint" json:"key"` // the first of the signers that had the right
 	Changed   Change    `cbor:"6,keyasint" json:"changed"`
 	Withdrawn Time      `cbor:"7,keyasint,omitempty" json:"withdrawn,omitempty"`
+	Leaves    uint64    `cbor:"8,keyasint,omitempty" json:"leaves,omitempty"` // of a batch: Digest is an RFC 6962 root over so many leaves
+	From      Time      `cbor:"9,keyasint,omitempty" json:"from,omitempty"`   // the time a batch covers, as the source says
+	Until     Time      `cbor:"10,keyasint,omitempty" json:"until,omitempty"`
 }
 
 // EvidenceDigest is what an application names of a document that is kept off

@@ -339,6 +339,7 @@ type Content struct {
 	Hosts     []string   `cbor:"3,keyasint,omitempty" json:"hosts,omitempty"` // hosts that links of codes below may use; "*.example.cn" covers subdomains
 	Location  *Location  `cbor:"4,keyasint,omitempty" json:"location,omitempty"`
 	Documents []Document `cbor:"5,keyasint,omitempty" json:"documents,omitempty"`
+	Dataset   *Dataset   `cbor:"6,keyasint,omitempty" json:"dataset,omitempty"` // of a dataset, and of nothing else
 }
 
 // Record is one revision of what a code resolves to.
@@ -404,12 +405,15 @@ func (c *Content) Check() error {
 			return Errorf(ErrInvalid, "document %q has no digest", d.Label)
 		}
 	}
+	if c.Dataset != nil {
+		return c.Dataset.check()
+	}
 	return nil
 }
 
 // IsZero reports whether c says nothing.
 func (c Content) IsZero() bool {
-	return len(c.Names) == 0 && len(c.Links) == 0 && len(c.Hosts) == 0 && c.Location == nil && len(c.Documents) == 0
+	return len(c.Names) == 0 && len(c.Links) == 0 && len(c.Hosts) == 0 && c.Location == nil && len(c.Documents) == 0 && c.Dataset == nil
 }
 
 // SealDigest returns the digest a sealed record shows for content c under a

@@ -2,7 +2,11 @@
 
 package cityid
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+)
 
 // Keys of the state tree. A key is a namespace byte, its components, and 0x00;
 // text components are followed by 0x00 and never contain it, binary ones have
@@ -16,6 +20,11 @@ const (
 	nsCrosswalk   = 'x' // scheme, value, code -> Alias
 	nsScheme      = 's' // name -> Scheme
 	nsAttestation = 'a' // code, digest -> Attestation
+	nsAgreement   = 'g' // dataset, id -> Agreement
+	nsConsumer    = 'u' // consumer, id -> dataset of the agreement
+	nsAgreed      = 'd' // id -> dataset of the agreement
+	nsAnchor      = 'l' // party, log, sequence -> Anchor
+	nsAnchorHead  = 'n' // party, log -> AnchorHead
 	nsChildren    = 'q' // code, kind -> how many codes of the kind have this parent
 	nsIntake      = 'k' // member -> how many open applications it brought
 	nsTrust       = 't' // version -> Trust
@@ -102,6 +111,87 @@ func SchemeKey(name string) []byte { return textKey(nsScheme, name) }
 // AttestationKey is the key of a source's attestation of a digest.
 func AttestationKey(source Code, d Digest) []byte {
 	return append(append(textKey(nsAttestation, source.s), d[:]...), 0)
+}
+
+// AgreementKey is the key of an agreement.
+func AgreementKey(dataset Code, id Digest) []byte {
+	return append(append(textKey(nsAgreement, dataset.s), id[:]...), 0)
+}
+
+// ConsumerKey is the key that finds an agreement by its consumer.
+func ConsumerKey(consumer Code, id Digest) []byte {
+	return append(append(textKey(nsConsumer, consumer.s), id[:]...), 0)
+}
+
+// AgreedKey is the key that finds an agreement by its id.
+func AgreedKey(id Digest) []byte { return append(append([]byte{nsAgreed}, id[:]...), 0) }
+
+// AgreementRanges span the agreements about a dataset, or with deep about any
+// at or below the code: those of the code itself, then those of its descendants.
+func AgreementRanges(dataset Code, deep bool) [][2][]byte {
+	return codeRanges(nsAgreement, dataset, deep)
+}
+
+// ConsumerRanges span the keys that find the agreements of a consumer, or with
+// deep of any at or below the code.
+func ConsumerRanges(consumer Code, deep bool) [][2][]byte {
+	return codeRanges(nsConsumer, consumer, deep)
+}
+
+func codeRanges(ns byte, c Code, deep bool) [][2][]byte {
+	lo, hi := Range(textKey(ns, c.s))
+	out := [][2][]byte{{lo, hi}}
+	if deep {
+		lo, hi := c.DescendantRange()
+		out = append(out, [2][]byte{append([]byte{ns}, lo...), append([]byte{ns}, hi...)})
+	}
+	return out
+}
+
+// AnchorKey is the key of an anchor.
+func AnchorKey(party Code, log string, sequence uint64) []byte {
+	return append(binary.BigEndian.AppendUint64(textKey(nsAnchor, party.s, log), sequence), 0)
+}
+
+// AnchorRange spans the anchors of one log.
+func AnchorRange(party Code, log string) (lo, hi []byte) {
+	return Range(textKey(nsAnchor, party.s, log))
+}
+
+// AnchorHeadKey is the key of the last anchor of a log.
+func AnchorHeadKey(party Code, log string) []byte { return textKey(nsAnchorHead, party.s, log) }
+
+// AnchorHeadRange spans the logs of a party.
+func AnchorHeadRange(party Code) (lo, hi []byte) { return Range(textKey(nsAnchorHead, party.s)) }
+
+// CodeOfEntryKey returns the code that a state key is about, for the keys whose
+// values a bundle may carry: records and their history, attestations,
+// agreements and anchors. It is false for any other key, and for one that is
+// malformed.
+func CodeOfEntryKey(key []byte) (Code, bool) {
+	if len(key) < 3 || len(key) > 255 || key[len(key)-1] != 0 || !strings.ContainsRune("rhagl", rune(key[0])) {
+		return Code{}, false
+	}
+	text, rest, ok := bytes.Cut(key[1:], []byte{0})
+	if !ok {
+		return Code{}, false
+	}
+	c, err := ParseCanonical(string(text))
+	if err != nil {
+		return Code{}, false
+	}
+	switch key[0] {
+	case nsRecord:
+		ok = len(rest) == 0
+	case nsHistory:
+		ok = len(rest) == 4+1
+	case nsAttestation, nsAgreement:
+		ok = len(rest) == 32+1
+	case nsAnchor:
+		log, number, cut := bytes.Cut(rest, []byte{0})
+		ok = cut && ValidLogName(string(log)) && len(number) == 8+1
+	}
+	return c, ok
 }
 
 // ChildrenKey is the key that counts the children of a kind.

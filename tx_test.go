@@ -119,7 +119,7 @@ func TestOperationNames(t *testing.T) {
 	if (&Operation{}).Name() != "" || list[7].Weight() != 2 || (&Operation{Allocate: &Allocate{}}).Weight() != 1 {
 		t.Error("name or weight")
 	}
-	for n := byte(18); n <= 40; n++ {
+	for n := byte(23); n <= 40; n++ {
 		data := []byte{0xa1, 0x18, n, 0xa0}
 		if n < 24 {
 			data = []byte{0xa1, n, 0xa0}

@@ -162,9 +162,10 @@ const (
 	AnswerChildren                          // all codes directly below a code
 	AnswerDescendants                       // all codes below a code
 	AnswerHistory                           // all revisions of a record
+	AnswerEntries                           // what stands at some keys of the state
 )
 
-var answerNames = []string{1: "record", "children", "descendants", "history"}
+var answerNames = []string{1: "record", "children", "descendants", "history", "entries"}
 
 // String returns the kind's name.
 func (k AnswerKind) String() string { return nameOf(answerNames, uint8(k), "answer") }
@@ -181,8 +182,9 @@ func (k *AnswerKind) UnmarshalText(text []byte) error {
 type BundleQuery struct {
 	Code Code
 	Kind AnswerKind
-	From uint32 // trust root version the asker holds; the bundle carries the ones after it; 0: none carried
-	Base uint64 // height of the asker's trusted header; the bundle carries the headers that lead on from there when validators changed
-	At   uint64 // height of an older block whose state is still retained; 0: the latest
-	Log  bool   // also prove, through the block log, that the header descends from the chain the asker's trust root names
+	Keys [][]byte // of [AnswerEntries], in byte order, each once; Code is that of the first
+	From uint32   // trust root version the asker holds; the bundle carries the ones after it; 0: none carried
+	Base uint64   // height of the asker's trusted header; the bundle carries the headers that lead on from there when validators changed
+	At   uint64   // height of an older block whose state is still retained; 0: the latest
+	Log  bool     // also prove, through the block log, that the header descends from the chain the asker's trust root names
 }

@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -187,10 +188,17 @@ func (c *Client) Transaction(ctx context.Context, id cityid.Digest) (*cityid.Rec
 
 // Bundle returns an encoded bundle: records with all proofs, or the proof that
 // there are none. Package verify decodes and judges it; [Client.Resolve] does
-// both for a record. A zero Kind asks for the record.
+// both for a record, [Client.Entries] for entries. A zero Kind asks for the record.
 func (c *Client) Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error) {
-	v := url.Values{}
-	if q.Kind != 0 {
+	v, path := url.Values{}, "/v1/bundles/"+q.Code.String()
+	if q.Kind == cityid.AnswerEntries {
+		list := make([]string, len(q.Keys))
+		for i, k := range q.Keys {
+			list[i] = hex.EncodeToString(k)
+		}
+		path = "/v1/entries"
+		v.Set("keys", strings.Join(list, ","))
+	} else if q.Kind != 0 {
 		v.Set("kind", q.Kind.String())
 	}
 	setNumber(v, "from", uint64(q.From))
@@ -199,7 +207,7 @@ func (c *Client) Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, erro
 	if q.Log {
 		v.Set("log", "true")
 	}
-	a, err := c.call(ctx, http.MethodGet, "/v1/bundles/"+q.Code.String(), v, "", nil, verify.MediaType)
+	a, err := c.call(ctx, http.MethodGet, path, v, "", nil, verify.MediaType)
 	if err != nil {
 		return nil, err
 	}

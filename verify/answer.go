@@ -13,6 +13,9 @@ import (
 // checkAnswer decodes the records and computes the root of the state in which
 // the proof shows them.
 func (c *checker) checkAnswer() (string, *finding) {
+	if c.b.Kind == cityid.AnswerEntries {
+		return c.checkEntries()
+	}
 	hashes := make([]merkle.Hash, len(c.b.Values))
 	for i, v := range c.b.Values {
 		r, err := decodeRecord(v)
@@ -34,6 +37,56 @@ func (c *checker) checkAnswer() (string, *finding) {
 	}
 	c.root = header.Hash(root)
 	return "leads to the state " + root.String(), nil
+}
+
+// checkEntries computes the root of the state in which the proofs show the
+// entries.
+func (c *checker) checkEntries() (string, *finding) {
+	var proofs []cityid.Bytes
+	if err := cityid.Unmarshal(c.b.Steps[0].Proof, &proofs); err != nil || len(proofs) != len(c.b.Keys) {
+		return "", invalid(ReasonMalformed, "state proofs: want one for each of %d keys", len(c.b.Keys))
+	}
+	for i, key := range c.b.Keys {
+		root, f := rootOfEntry(key, c.b.Values[i], proofs[i])
+		switch {
+		case f != nil:
+			return "", f
+		case i > 0 && header.Hash(root) != c.root:
+			return "", invalid(ReasonProof, "the state proofs of the keys 0 and %d lead to different states", i)
+		}
+		c.root = header.Hash(root)
+		e := Entry{Key: key}
+		if len(c.b.Values[i]) > 0 {
+			e.Value = c.b.Values[i]
+		}
+		c.res.Entries = append(c.res.Entries, e)
+		if code, ok := cityid.CodeOfRecordKey(key); ok && e.Value != nil {
+			r, err := decodeRecord(e.Value)
+			if err != nil || r.Code != code {
+				return "", invalid(ReasonRecord, "at the key of %s stands no record of it", code)
+			}
+			c.res.Records = append(c.res.Records, *r)
+		}
+	}
+	return "leads to the state " + c.root.String(), nil
+}
+
+func rootOfEntry(key, value, proof []byte) (merkle.Hash, *finding) {
+	var p merkle.Proof
+	if err := p.UnmarshalBinary(proof); err != nil {
+		return merkle.Hash{}, invalid(ReasonMalformed, "state proof: %v", err)
+	}
+	var root merkle.Hash
+	var err error
+	if len(value) == 0 {
+		root, err = p.RootAbsent(key)
+	} else {
+		root, err = p.Root(key, merkle.ValueHash(value))
+	}
+	if err != nil {
+		return merkle.Hash{}, invalid(ReasonProof, "state proof: %v", err)
+	}
+	return root, nil
 }
 
 // decodeRecord decodes one value. What a record may hold is the registry's

@@ -192,9 +192,9 @@ func Archive(b *Bundle, l *Link) (*Bundle, error) {
 	}
 	log := l.Log
 	out := &Bundle{
-		Version: Version, Kind: b.Kind, Code: b.Code, Trust: tagOf(l.Trust, b.Kind, b.Code), Versions: l.Versions,
+		Version: Version, Kind: b.Kind, Code: b.Code, Trust: b.tag(l.Trust), Versions: l.Versions,
 		Steps:  []Step{{Transitions: l.Transitions, Head: l.Head, Log: &log, Proof: b.Steps[0].Proof}},
-		Values: b.Values,
+		Values: b.Values, Keys: b.Keys,
 	}
 	return out, out.check()
 }

@@ -68,15 +68,43 @@ func NewListing(w *Way, code cityid.Code, kind cityid.AnswerKind, proof merkle.R
 }
 
 func (w *Way) bundle(kind cityid.AnswerKind, code cityid.Code, proof interface{ MarshalBinary() ([]byte, error) }, values [][]byte) (*Bundle, error) {
-	b := &Bundle{Version: Version, Kind: kind, Code: code, Trust: TagOf(w.latest(), kind, code), Versions: w.carried()}
+	data, err := proof.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("state proof: %w", err)
+	}
+	return w.complete(&Bundle{Kind: kind, Code: code}, data, values)
+}
+
+// NewEntries is [NewRecord] for what stands at keys of the state, which are in
+// byte order. There is a proof and a value for each; nil says that nothing
+// stands there.
+func NewEntries(w *Way, keys [][]byte, proofs []merkle.Proof, values [][]byte) (*Bundle, error) {
+	if len(keys) == 0 || len(proofs) != len(keys) {
+		return nil, fmt.Errorf("entries: %d proofs for %d keys", len(proofs), len(keys))
+	}
+	b := &Bundle{Kind: cityid.AnswerEntries}
+	b.Code, _ = cityid.CodeOfEntryKey(keys[0])
+	list := make([]cityid.Bytes, len(keys))
+	for i, k := range keys {
+		data, err := proofs[i].MarshalBinary()
+		if err != nil {
+			return nil, fmt.Errorf("state proof: %w", err)
+		}
+		list[i], b.Keys = data, append(b.Keys, k)
+	}
+	return w.complete(b, cityid.MustMarshal(list), values)
+}
+
+// complete adds the way, the proof and the values to a bundle that says what it
+// answers.
+func (w *Way) complete(b *Bundle, proof []byte, values [][]byte) (*Bundle, error) {
 	step, err := w.step()
 	if err != nil {
 		return nil, err
 	}
-	if step.Proof, err = proof.MarshalBinary(); err != nil {
-		return nil, fmt.Errorf("state proof: %w", err)
-	}
-	b.Steps = []Step{*step}
+	step.Proof = proof
+	b.Version, b.Versions, b.Steps = Version, w.carried(), []Step{*step}
+	b.Trust = b.tag(w.latest().Statement.Hash())
 	for _, v := range values {
 		b.Values = append(b.Values, v)
 	}

@@ -3,6 +3,7 @@
 package verify
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -22,6 +23,7 @@ const (
 	MaxSignatures  = 64      // signatures of one version
 	MaxSteps       = 8       // zones
 	MaxTransitions = 64      // changes of validators in a step
+	MaxEntries     = 64      // keys of an answer of kind entries
 )
 
 // ErrUnsupported says that a bundle is of a later version than this package
@@ -38,6 +40,7 @@ type Bundle struct {
 	Versions []cityid.Trust    `cbor:"5,keyasint,omitempty"` // ascending; the last one is that of Trust
 	Steps    []Step            `cbor:"6,keyasint"`
 	Values   []cityid.Bytes    `cbor:"7,keyasint,omitempty"`
+	Keys     []cityid.Bytes    `cbor:"8,keyasint,omitempty"` // of entries alone
 }
 
 // Step leads from the validators of a zone to the state that answers.
@@ -45,7 +48,7 @@ type Step struct {
 	Transitions []LightBlock `cbor:"1,keyasint,omitempty"` // by ascending height, below Head's
 	Head        LightBlock   `cbor:"2,keyasint"`
 	Log         *LogLink     `cbor:"3,keyasint,omitempty"`
-	Proof       cityid.Bytes `cbor:"4,keyasint"` // merkle.Proof or merkle.RangeProof
+	Proof       cityid.Bytes `cbor:"4,keyasint"` // merkle.Proof, merkle.RangeProof, or a list of the former
 }
 
 // LightBlock is a header with the signatures of its validators. The header of
@@ -119,7 +122,7 @@ func (b *Bundle) check() error {
 	if b.Version != Version && b.Version != 0 || len(b.Steps) > 1 && len(b.Steps) <= MaxSteps {
 		return fmt.Errorf("%w: version %d with %d steps", ErrUnsupported, b.Version, len(b.Steps))
 	}
-	if b.Version == 0 || b.Code.IsZero() || b.Kind < cityid.AnswerRecord || b.Kind > cityid.AnswerHistory {
+	if b.Version == 0 || b.Code.IsZero() || b.Kind < cityid.AnswerRecord || b.Kind > cityid.AnswerEntries {
 		return errors.New("bundle: version, kind and code must be given")
 	}
 	if len(b.Steps) != 1 || len(b.Steps[0].Transitions) > MaxTransitions {
@@ -131,9 +134,37 @@ func (b *Bundle) check() error {
 	if b.Kind == cityid.AnswerRecord && len(b.Values) > 1 {
 		return fmt.Errorf("bundle: %d records in answer to a question for one", len(b.Values))
 	}
+	if err := b.checkKeys(); err != nil {
+		return err
+	}
 	for _, v := range b.Values {
 		if len(v) > cityid.MaxRecord {
 			return fmt.Errorf("bundle: record of %d octets: at most %d", len(v), cityid.MaxRecord)
+		}
+	}
+	return nil
+}
+
+// checkKeys keeps the keys of entries within their bounds.
+func (b *Bundle) checkKeys() error {
+	if b.Kind != cityid.AnswerEntries {
+		if len(b.Keys) > 0 {
+			return errors.New("bundle: only entries have keys")
+		}
+		return nil
+	}
+	if len(b.Keys) < 1 || len(b.Keys) > MaxEntries || len(b.Values) != len(b.Keys) {
+		return fmt.Errorf("bundle: want 1 to %d keys and a value for each", MaxEntries)
+	}
+	for i, k := range b.Keys {
+		code, ok := cityid.CodeOfEntryKey(k)
+		switch {
+		case !ok:
+			return fmt.Errorf("bundle: key %x is none that a bundle answers about", []byte(k))
+		case i == 0 && code != b.Code:
+			return fmt.Errorf("bundle: the first key is about %s, not %s", code, b.Code)
+		case i > 0 && bytes.Compare(b.Keys[i-1], k) >= 0:
+			return errors.New("bundle: keys must be in byte order, each once")
 		}
 	}
 	return nil

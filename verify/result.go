@@ -3,9 +3,11 @@
 package verify
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"cityid"
 )
@@ -91,6 +93,10 @@ type Result struct {
 	// revisions of a history, latest first, whatever the time wanted.
 	Records []cityid.Record `json:"records,omitempty"`
 
+	// Entries are the entries asked for, in order of their keys. Records are then
+	// those among them.
+	Entries []Entry `json:"entries,omitempty"`
+
 	AsOf  cityid.AsOf   `json:"as_of,omitzero"` // the state that answers, with the time of the header that commits to it
 	Trust *cityid.Trust `json:"-"`              // the version of the trust root that decided
 
@@ -99,6 +105,32 @@ type Result struct {
 	Learned []cityid.Trust `json:"-"`
 
 	Checks []Finding `json:"checks"` // what was checked, in order
+}
+
+// Entry is what stands at a key of the state.
+type Entry struct {
+	Key   cityid.Bytes `json:"key"`
+	Value cityid.Bytes `json:"value,omitempty"` // nil: nothing does
+}
+
+// Entry decodes what stands at key into v, which is a pointer to what the key
+// stands for: a [cityid.Record], [cityid.Attestation], [cityid.Agreement] or
+// [cityid.Anchor]. It is false if nothing does. Where the key was not asked for
+// or the value is something else, it is an error.
+func (r *Result) Entry(key []byte, v any) (bool, error) {
+	for _, e := range r.Entries {
+		if !bytes.Equal(e.Key, key) {
+			continue
+		}
+		if e.Value == nil {
+			return false, nil
+		}
+		if err := cityid.Unmarshal(e.Value, v); err != nil {
+			return false, fmt.Errorf("entry at %x: %w", key, err)
+		}
+		return true, nil
+	}
+	return false, fmt.Errorf("the bundle does not answer about the key %x", key)
 }
 
 // Finding is the outcome of one check.
@@ -141,7 +173,7 @@ func (c *checker) finish() Result {
 	}
 	switch r.Verdict {
 	case Invalid:
-		r.Allocated, r.Record, r.Records, r.AsOf = false, nil, nil, cityid.AsOf{}
+		r.Allocated, r.Record, r.Records, r.Entries, r.AsOf = false, nil, nil, nil, cityid.AsOf{}
 	case Valid:
 		r.Message = r.says()
 	}
@@ -156,6 +188,12 @@ func (r *Result) says() string {
 		return fmt.Sprintf("%s has %s directly below it, %s", r.Code, count(len(r.Records), "code"), asOf)
 	case r.Kind == cityid.AnswerDescendants:
 		return fmt.Sprintf("%s has %s below it, %s", r.Code, count(len(r.Records), "code"), asOf)
+	case r.Kind == cityid.AnswerEntries:
+		there := 0
+		for _, e := range r.Entries {
+			there += min(1, len(e.Value))
+		}
+		return fmt.Sprintf("%s, %d of which there, %s", strings.Replace(count(len(r.Entries), "entry"), "entrys", "entries", 1), there, asOf)
 	case !r.Allocated:
 		return fmt.Sprintf("%s is not allocated, %s", r.Code, asOf)
 	case r.Kind == cityid.AnswerHistory:

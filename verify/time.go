@@ -76,6 +76,9 @@ func (c *checker) checkFreshness() (string, *finding) {
 		c.res.Allocated, c.res.Record = false, nil
 		return "not allocated at " + stamp(c.opts.At), nil
 	}
+	if c.b.Kind == cityid.AnswerEntries {
+		return "", undecided(ReasonChangedSince, "the entries are as of %s, after the time wanted, and may have changed since: ask for them as of that time", stamp(known))
+	}
 	for i := range list {
 		if r := &list[i]; r.Changed.Time.Std().After(c.opts.At) {
 			return "", undecided(ReasonChangedSince, "%s was last changed at %s, after the time wanted: ask for its history, or for a bundle as of that time", r.Code, r.Changed.Time)

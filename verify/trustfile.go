@@ -125,7 +125,7 @@ func (f *TrustFile) For(b *Bundle) *cityid.Trust {
 		if len(b.Versions) > 0 && b.Versions[0].Statement.Version == f.versions[i].Statement.Version+1 {
 			return &f.versions[i]
 		}
-		if len(b.Versions) == 0 && TagOf(&f.versions[i], b.Kind, b.Code) == b.Trust {
+		if len(b.Versions) == 0 && b.tag(f.versions[i].Statement.Hash()) == b.Trust {
 			return &f.versions[i]
 		}
 	}

@@ -9,13 +9,14 @@
 //
 // # What a bundle says
 //
-// A bundle (media type [MediaType]) gives one of four answers about one code,
-// as of one header of the zone's chain:
+// A bundle (media type [MediaType]) gives one of five answers, four of them
+// about one code, as of one header of the zone's chain:
 //
 //	record       the record of the code, or that the code is not allocated
 //	children     all codes directly below the code, with their records
 //	descendants  all codes below the code, with their records
 //	history      all revisions of the code's record, latest first
+//	entries      what stands at some keys of the state, or that nothing does
 //
 // A header at height H commits, by its app hash, to the state after block H-1.
 //
@@ -29,12 +30,13 @@
 // Field numbers are the integer keys; "bytes" is a byte string.
 //
 //	bundle:  1 version      1
-//	         2 kind         1 record, 2 children, 3 descendants, 4 history
+//	         2 kind         1 record, 2 children, 3 descendants, 4 history, 5 entries
 //	         3 code         text
 //	         4 trust        8 bytes: the [Tag] of the question and the trust root version from which the step leads on
 //	         5 versions     versions of the trust root after the asker's (left out if none)
 //	         6 steps        one step for each zone, from the root's on; this version: exactly one
-//	         7 values       bytes each: encoded records (left out if none)
+//	         7 values       bytes each: encoded records, or what stands at the keys (left out if none)
+//	         8 keys         bytes each, of entries only: 1 to 64 keys of the state in byte order
 //	step:    1 transitions  light blocks at which the validators changed (left out if none)
 //	         2 head         light block: the header which the validators' signatures prove
 //	         3 log          how head's block log contains the header that answers (left out if head answers)
@@ -54,7 +56,10 @@
 // each earlier revision; none says that the code is not allocated. Their proof
 // is a [merkle.Proof] for [cityid.RecordKey]. The values of a listing are the
 // records in order of their codes; their proof is a [merkle.RangeProof] for
-// [Range].
+// [Range]. Entries are about keys for which [cityid.CodeOfEntryKey] knows the
+// code; the first one's is the bundle's. There is a value for each key, of no
+// octets where the state has none, and their proof is the encoding of a list of
+// as many byte strings, each a [merkle.Proof].
 //
 // Nothing in a bundle can be computed from the rest. The app hash of the
 // answering header is the root to which the proof leads; the root of the block
@@ -145,8 +150,10 @@
 package verify
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
+	"slices"
 	"time"
 
 	"cityid"
@@ -174,6 +181,7 @@ type Options struct {
 	// is invalid. Without them the caller has to look at the result's.
 	Code cityid.Code
 	Kind cityid.AnswerKind
+	Keys [][]byte // of entries; none: any
 
 	MaxAge         time.Duration // how old the last zone's header may be
 	MaxAgeParents  time.Duration // how old the headers of the zones above it may be
@@ -287,6 +295,9 @@ func (c *checker) checkForm() (string, *finding) {
 	if !c.opts.Code.IsZero() && c.opts.Code != c.b.Code || c.opts.Kind != 0 && c.opts.Kind != c.b.Kind {
 		return "", invalid(ReasonQuestion, "the bundle answers for the %s of %s, which was not asked", c.b.Kind, c.b.Code)
 	}
+	if len(c.opts.Keys) > 0 && !slices.EqualFunc(c.opts.Keys, c.b.Keys, func(a []byte, b cityid.Bytes) bool { return bytes.Equal(a, b) }) {
+		return "", invalid(ReasonQuestion, "the bundle answers about other keys than those asked for")
+	}
 	return "canonical encoding, the " + c.b.Kind.String() + " of " + c.b.Code.String(), nil
 }
 
@@ -304,7 +315,7 @@ func (c *checker) checkTag() (string, *finding) {
 	if c.vals == nil {
 		return "", undecided(ReasonOtherTrust, "the step leads on from a version of the trust root that is not connected to yours")
 	}
-	if want := TagOf(c.base, c.b.Kind, c.b.Code); c.b.Trust != want {
+	if want := c.b.tag(c.base.Statement.Hash()); c.b.Trust != want {
 		return "", undecided(ReasonOtherTrust, "the bundle was made for another trust root (tag %s) than version %d of %s (tag %s): ask for one that leads on from yours", c.b.Trust, c.base.Statement.Version, c.base.Statement.Zone, want)
 	}
 	return "version " + number(c.base.Statement.Version) + " of " + c.base.Statement.Zone.String(), nil
@@ -313,8 +324,15 @@ func (c *checker) checkTag() (string, *finding) {
 // checkZone checks that the zone is the one to ask.
 func (c *checker) checkZone() (string, *finding) {
 	apex := c.base.Statement.Zone
-	if !inZone(apex, c.b.Code) {
-		return "", undecided(ReasonZone, "%s is outside the zone of %s, whose chain says nothing about it", c.b.Code, apex)
+	codes := []cityid.Code{c.b.Code}
+	for _, k := range c.b.Keys {
+		code, _ := cityid.CodeOfEntryKey(k)
+		codes = append(codes, code)
+	}
+	for _, code := range codes {
+		if !inZone(apex, code) {
+			return "", undecided(ReasonZone, "%s is outside the zone of %s, whose chain says nothing about it", code, apex)
+		}
 	}
 	return c.b.Code.String() + " belongs to the zone of " + apex.String(), nil
 }
@@ -346,20 +364,28 @@ func Range(code cityid.Code, kind cityid.AnswerKind) merkle.Range {
 // Tag ties a bundle to the version of the trust root from which it leads on, and
 // to the question it answers: the first eight octets of SHA-256 of
 // "cityid/bundle/1", the hash of the version's statement, the kind as one octet,
-// and the code. It proves nothing. It finds the right version, and keeps a
+// and the code; for entries, instead of the code, each key after its length as
+// one octet. It proves nothing. It finds the right version, and keeps a
 // change of kind or code from turning one true answer into another: that a code
 // is not allocated is as true of its neighbours.
 type Tag [8]byte
 
-// TagOf returns the tag of a bundle that answers what kind says for code.
-func TagOf(t *cityid.Trust, kind cityid.AnswerKind, code cityid.Code) Tag {
-	return tagOf(t.Statement.Hash(), kind, code)
+// TagOf returns the tag of a bundle that answers what kind says for code, or for
+// keys.
+func TagOf(t *cityid.Trust, kind cityid.AnswerKind, code cityid.Code, keys ...cityid.Bytes) Tag {
+	return (&Bundle{Kind: kind, Code: code, Keys: keys}).tag(t.Statement.Hash())
 }
 
-// tagOf is [TagOf] for the hash of the version's statement.
-func tagOf(h cityid.Digest, kind cityid.AnswerKind, code cityid.Code) Tag {
-	b := append([]byte("cityid/bundle/1"), h[:]...)
-	b = append(append(b, byte(kind)), code.String()...)
-	d := sha256.Sum256(b)
+// tag returns the bundle's tag for the hash of the version's statement.
+func (b *Bundle) tag(statement cityid.Digest) Tag {
+	m := append([]byte("cityid/bundle/1"), statement[:]...)
+	m = append(m, byte(b.Kind))
+	if b.Kind != cityid.AnswerEntries {
+		m = append(m, b.Code.String()...)
+	}
+	for _, k := range b.Keys {
+		m = append(append(m, byte(len(k))), k...)
+	}
+	d := sha256.Sum256(m)
 	return Tag(d[:8])
 }

@@ -22,6 +22,10 @@
 //	GET  /v1/changes                  Changes; ?after=HEIGHT is required, &wait=true
 //	GET  /v1/events                   a stream of Event; ?after=HEIGHT &code=CODE &proposal=17
 //	GET  /v1/bundles/{code}           a bundle; ?kind=record|children|descendants|history &from= &base= &at= &log=true
+//	GET  /v1/entries                  a bundle about keys of the state; ?keys=HEX,HEX is required, &from= &base= &at= &log=true
+//	GET  /v1/agreements               AgreementPage; ?dataset=CODE or ?consumer=CODE is required, &state=granted &after=CURSOR &limit=50 (to 200)
+//	GET  /v1/agreements/{id}          AgreementAnswer
+//	GET  /v1/anchors/{code}           AnchorPage: a party's receipt logs; ?log=NAME its anchors &after=17 &limit=100 (to 1000)
 //	GET  /v1/links/{height}           a link to the header of a height, for archiving a bundle; ?from=
 //	GET  /v1/trust                    {"versions": [Trust, ...]}, the first version first
 //	GET  /v1/trust/{version}          Trust
@@ -135,6 +139,13 @@ type Evidence interface {
 	Attestation(ctx context.Context, source cityid.Code, digest cityid.Digest) (*cityid.Attestation, error)
 }
 
+// Sharing reads agreements and the anchors of receipts.
+type Sharing interface {
+	Agreement(ctx context.Context, id cityid.Digest) (*cityid.AgreementAnswer, error)
+	Agreements(ctx context.Context, q cityid.AgreementQuery) (*cityid.AgreementPage, error)
+	Anchors(ctx context.Context, q cityid.AnchorQuery) (*cityid.AnchorPage, error)
+}
+
 // Crosswalk looks foreign identifiers up.
 type Crosswalk interface {
 	Lookup(ctx context.Context, scheme, value string) (*cityid.CrosswalkAnswer, error)
@@ -195,6 +206,7 @@ type Source interface {
 	Records
 	Evidence
 	Crosswalk
+	Sharing
 	Proposals
 	Transactions
 	Blocks
@@ -269,6 +281,10 @@ func (h *handler) routes(writes *web.Limiter) []route {
 		{"/v1/changes", get(jsonEndpoint(h.changes))},
 		{"/v1/events", get(h.stream)},
 		{"/v1/bundles/{code...}", get(h.bundle)},
+		{"/v1/entries", get(h.entries)},
+		{"/v1/agreements", get(jsonEndpoint(h.agreements))},
+		{"/v1/agreements/{id}", get(jsonEndpoint(h.agreement))},
+		{"/v1/anchors/{code...}", get(jsonEndpoint(h.anchors))},
 		{"/v1/links/{height}", get(h.link)},
 		{"/v1/trust", get(jsonEndpoint(h.trust))},
 		{"/v1/trust/next", get(jsonEndpoint(h.nextTrust))},

@@ -49,7 +49,7 @@ type headProof struct {
 // nothing can be proven.
 func (l *Local) Bundle(ctx context.Context, q cityid.BundleQuery) (_ []byte, err error) {
 	defer l.app.guardRead(&err)
-	if q.Code.IsZero() {
+	if q.Code.IsZero() && q.Kind != cityid.AnswerEntries {
 		return nil, cityid.Errorf(cityid.ErrInvalid, "a bundle is about a code")
 	}
 	view, head, err := l.provable(ctx)
@@ -104,6 +104,8 @@ func bundleOf(way *verify.Way, v *store.View, q cityid.BundleQuery) (*verify.Bun
 			return nil, err
 		}
 		return verify.NewHistory(way, q.Code, proof, values)
+	case cityid.AnswerEntries:
+		return entriesOf(way, v, q.Keys)
 	case cityid.AnswerChildren, cityid.AnswerDescendants:
 		proof, records, err := v.ProveRange(verify.Range(q.Code, q.Kind))
 		if err != nil {
@@ -119,6 +121,25 @@ func bundleOf(way *verify.Way, v *store.View, q cityid.BundleQuery) (*verify.Bun
 		return verify.NewListing(way, q.Code, q.Kind, proof, values)
 	}
 	return nil, cityid.Errorf(cityid.ErrInvalid, "there are no bundles of kind %s", q.Kind)
+}
+
+// entriesOf proves what stands at each key.
+func entriesOf(way *verify.Way, v *store.View, keys [][]byte) (*verify.Bundle, error) {
+	if len(keys) > verify.MaxEntries {
+		return nil, cityid.Errorf(cityid.ErrTooLarge, "%d keys: at most %d", len(keys), verify.MaxEntries)
+	}
+	proofs, values := make([]merkle.Proof, len(keys)), make([][]byte, len(keys))
+	for i, k := range keys {
+		var err error
+		if proofs[i], values[i], err = v.Prove(k); err != nil {
+			return nil, err
+		}
+	}
+	b, err := verify.NewEntries(way, keys, proofs, values)
+	if err != nil && !errors.Is(err, header.ErrNotConnected) {
+		return nil, cityid.Errorf(cityid.ErrInvalid, "%v", err)
+	}
+	return b, err
 }
 
 // revisions returns the encoded revisions of a record, latest first.

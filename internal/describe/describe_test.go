@@ -54,6 +54,9 @@ func (f *filler) fill(v reflect.Value, depth int) {
 	case *cityid.Disclosure:
 		*x = cityid.Disclosure(1 + f.next()%3)
 		return
+	case *cityid.DatasetClass:
+		*x = cityid.DatasetClass(1 + f.next()%3)
+		return
 	case *cityid.Operation:
 		if depth <= 0 {
 			*x = cityid.Operation{Veto: &cityid.Veto{Code: cityid.MustParse(fmt.Sprintf("MA.156.%d", 1000+f.next()))}}
@@ -84,6 +87,10 @@ func (f *filler) fill(v reflect.Value, depth int) {
 			if v.Type().Field(i).IsExported() {
 				f.fill(v.Field(i), depth)
 			}
+		}
+	case reflect.Array:
+		for i := range v.Len() {
+			v.Index(i).SetUint(uint64(1 + f.next()%200))
 		}
 	case reflect.String:
 		v.SetString(fmt.Sprintf("text %d", f.next()))

@@ -26,6 +26,7 @@ func (s *speech) operation(op *cityid.Operation) {
 	before := len(s.lines)
 	s.proposing(op)
 	s.changing(op)
+	s.sharing(op)
 	s.governing(op)
 	if len(s.lines) == before {
 		s.say("unknown-operation")
@@ -129,6 +130,11 @@ func (s *speech) changing(op *cityid.Operation) {
 				s.say("attest-size", a.Size)
 			}
 			s.text("attest-label", a.Label)
+			if a.Leaves != 0 {
+				s.say("attest-leaves", a.Leaves)
+			}
+			s.time("from", a.From)
+			s.time("holds-until", a.Until)
 		}, "attest", a.Source, a.Digest)
 	}
 	if x := op.Seal; x != nil {
@@ -210,6 +216,12 @@ func (s *speech) content(c *cityid.Content) {
 	}
 	for _, d := range c.Documents {
 		s.say("document", d.Digest, d.Label)
+	}
+	if d := c.Dataset; d != nil {
+		s.under(func() {
+			s.digest("dataset-schema", d.Schema)
+			s.digest("dataset-policy", d.Policy)
+		}, "dataset", d.Class, d.Document)
 	}
 }
 

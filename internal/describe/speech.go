@@ -67,6 +67,8 @@ func (s *speech) show(a any) any {
 		return s.name("reason", v.String())
 	case cityid.Disclosure:
 		return s.name("disclosure", v.String())
+	case cityid.DatasetClass:
+		return s.name("class", v.String())
 	case cityid.ProposalState:
 		return s.name("state", v.String())
 	case cityid.Roles:

@@ -66,6 +66,7 @@ func TestLists(t *testing.T) {
 		"reason":     func(n int) string { return cityid.Reason(n).String() },
 		"state":      func(n int) string { return cityid.ProposalState(n).String() },
 		"disclosure": func(n int) string { return cityid.Disclosure(n).String() },
+		"class":      func(n int) string { return cityid.DatasetClass(n).String() },
 		"role":       func(n int) string { return cityid.Roles(1 << (n - 1)).String() },
 	}
 	count := 0

@@ -237,6 +237,9 @@ func (w *work) checkContent(r *cityid.Record) error {
 	if r.Code.Item() == "" {
 		allowed = cityid.DisclosureOpen
 	}
+	if r.Content.Dataset != nil && r.Kind != cityid.KindDataset {
+		return cityid.Errorf(cityid.ErrInvalid, "a code of kind %s describes no shared data: that is for kind %s", r.Kind, cityid.KindDataset)
+	}
 	if !r.Sealed.IsZero() {
 		return nil
 	}

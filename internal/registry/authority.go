@@ -45,6 +45,10 @@ func only(claims ...claim) []way { return []way{{direct, claims}} }
 //	seal, unseal     the code
 //	map              the code and the scheme's owner
 //	attest           the source, or one of its assert or field keys
+//	agreement-request           the consumer
+//	agreement-grant, -refuse    the dataset
+//	agreement-revoke            the dataset, or the consumer; of a request, the consumer
+//	anchor-receipts  the party, or one of its gateway keys
 //	set-status       the parent, and for a retirement the heir and each successor;
 //	                 or, to retire, the code itself (with successors, and the heir unless that is
 //	                 the parent, which can veto) after the recovery delay
@@ -77,6 +81,17 @@ func (w *work) ways(op *cityid.Operation) ([]way, error) {
 	case op.Attest != nil:
 		source := op.Attest.Source
 		return []way{{direct, []claim{{code: source, roles: cityid.RoleAssert | cityid.RoleField}}}, {direct, []claim{{code: source}}}}, nil
+	case op.AgreementRequest != nil:
+		return only(claim{code: op.AgreementRequest.Terms.Consumer}), nil
+	case op.AgreementGrant != nil:
+		return only(claim{code: op.AgreementGrant.Dataset}), nil
+	case op.AgreementRefuse != nil:
+		return only(claim{code: op.AgreementRefuse.Dataset}), nil
+	case op.AgreementRevoke != nil:
+		return w.waysToRevoke(op.AgreementRevoke)
+	case op.AnchorReceipts != nil:
+		party := op.AnchorReceipts.Party
+		return []way{{direct, []claim{{code: party, roles: cityid.RoleGateway}}}, {direct, []claim{{code: party}}}}, nil
 	case op.SetStatus != nil:
 		return w.waysToSetStatus(op.SetStatus)
 	case op.Rekey != nil:

@@ -332,20 +332,38 @@ func (w *work) attest(op *cityid.Attest, actor cityid.KeySet, signers []cityid.P
 	if err := checkNote(op.Label); err != nil {
 		return err
 	}
+	if err := checkBatch(op); err != nil {
+		return err
+	}
 	key := cityid.AttestationKey(op.Source, op.Digest)
 	if w.Get(key) != nil {
 		return cityid.Errorf(cityid.ErrExists, "%s has already attested %s", r.Code, op.Digest)
 	}
 	w.set(key, &cityid.Attestation{
-		Source: op.Source, Digest: op.Digest, Size: op.Size, Label: op.Label, Key: w.attester(op.Source, actor, signers),
-		Changed: cityid.Change{Chain: w.block.Chain, Height: w.block.Height, Time: w.block.Time},
+		Source: op.Source, Digest: op.Digest, Size: op.Size, Label: op.Label, Leaves: op.Leaves, From: op.From, Until: op.Until,
+		Key:     w.firstWith(op.Source, cityid.RoleAssert|cityid.RoleField|cityid.RoleControl, actor, signers),
+		Changed: w.here(),
 	})
 	return nil
 }
 
-// attester returns the first signer that had the right to attest for source.
-func (w *work) attester(source cityid.Code, actor cityid.KeySet, signers []cityid.PublicKey) cityid.PublicKey {
-	q, _, err := w.quorumOf(claim{code: source, roles: cityid.RoleAssert | cityid.RoleField | cityid.RoleControl})
+// checkBatch checks what an attestation says about a batch.
+func checkBatch(op *cityid.Attest) error {
+	switch {
+	case op.Leaves > cityid.MaxBatch:
+		return cityid.Errorf(cityid.ErrTooLarge, "a batch of %d leaves: at most %d", op.Leaves, cityid.MaxBatch)
+	case !op.From.Valid() || !op.Until.Valid() || op.From < 0 || op.Until < op.From:
+		return cityid.Errorf(cityid.ErrInvalid, "the time a batch covers ends before it begins")
+	case op.Leaves == 0 && (op.From != 0 || op.Until != 0):
+		return cityid.Errorf(cityid.ErrInvalid, "only a batch says which time it covers")
+	}
+	return nil
+}
+
+// firstWith returns the first signer who holds one of the roles in the policy
+// that governs code, or "".
+func (w *work) firstWith(code cityid.Code, roles cityid.Roles, actor cityid.KeySet, signers []cityid.PublicKey) cityid.PublicKey {
+	q, _, err := w.quorumOf(claim{code: code, roles: roles})
 	for _, k := range signers {
 		if err == nil && actor[k] && q.Met(cityid.KeysOf(k)) {
 			return k

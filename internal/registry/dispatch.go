@@ -51,6 +51,16 @@ func (w *work) carryOut(op *cityid.Operation, how wayKind, actor cityid.KeySet, 
 		return w.mapAlias(op.Map)
 	case op.Attest != nil:
 		return w.attest(op.Attest, actor, signers)
+	case op.AgreementRequest != nil:
+		return w.requestAgreement(op.AgreementRequest)
+	case op.AgreementGrant != nil:
+		return w.decideAgreement(op.AgreementGrant, cityid.AgreementGranted)
+	case op.AgreementRefuse != nil:
+		return w.decideAgreement(op.AgreementRefuse, cityid.AgreementRefused)
+	case op.AgreementRevoke != nil:
+		return w.revokeAgreement(op.AgreementRevoke, actor)
+	case op.AnchorReceipts != nil:
+		return w.anchorReceipts(op.AnchorReceipts, actor, signers)
 	case op.Seal != nil:
 		return w.seal(op.Seal)
 	case op.Unseal != nil:

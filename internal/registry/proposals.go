@@ -126,6 +126,16 @@ func (w *work) targetsOf(op *cityid.Operation) []cityid.Target {
 		return []cityid.Target{target(op.Unseal.Code)}
 	case op.Attest != nil:
 		return []cityid.Target{target(op.Attest.Source)}
+	case op.AgreementRequest != nil:
+		return []cityid.Target{target(op.AgreementRequest.Terms.Dataset), target(op.AgreementRequest.Terms.Consumer)}
+	case op.AgreementGrant != nil:
+		return []cityid.Target{target(op.AgreementGrant.Dataset)}
+	case op.AgreementRefuse != nil:
+		return []cityid.Target{target(op.AgreementRefuse.Dataset)}
+	case op.AgreementRevoke != nil:
+		return []cityid.Target{target(op.AgreementRevoke.Dataset)}
+	case op.AnchorReceipts != nil:
+		return []cityid.Target{target(op.AnchorReceipts.Party)}
 	}
 	return nil
 }

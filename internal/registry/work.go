@@ -216,7 +216,7 @@ func (w *work) put(old *cityid.Record, next cityid.Record) error {
 			clear(w.quorums)
 		}
 	}
-	next.Changed = cityid.Change{Chain: w.block.Chain, Height: w.block.Height, Time: w.block.Time}
+	next.Changed = w.here()
 	b := cityid.MustMarshal(&next)
 	if len(b) > cityid.MaxRecord {
 		return cityid.Errorf(cityid.ErrTooLarge, "the record of %s would have %d octets: at most %d", next.Code, len(b), cityid.MaxRecord)

@@ -39,9 +39,9 @@ func Key(n int) cityid.Signer {
 	return cityid.Signer{Key: cityid.PublicKey(k.Public().Raw()), Sign: k.Sign}
 }
 
-// Policy returns a policy of one member with one key, which has every role.
+// Policy returns a policy of one member with one key, which has every role but that of a gateway.
 func Policy(s cityid.Signer) *cityid.Policy {
-	roles := cityid.RoleControl | cityid.RoleAssert | cityid.RoleGateway | cityid.RoleField | cityid.RoleIntake
+	roles := cityid.RoleControl | cityid.RoleAssert | cityid.RoleField | cityid.RoleIntake
 	return &cityid.Policy{Threshold: 1, Members: []cityid.Member{{Keys: []cityid.Key{{Public: s.Key, Roles: roles}}}}}
 }
 
