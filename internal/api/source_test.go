@@ -31,6 +31,8 @@ type source struct {
 	proposals    []cityid.ProposalAnswer // latest first
 	attestations map[cityid.Code]cityid.Attestation
 	trust        []cityid.Trust
+	agreements   []cityid.AgreementAnswer
+	anchors      []cityid.Anchor
 	fail         error // what every method returns, if set
 
 	mu       sync.Mutex
@@ -41,6 +43,8 @@ type source struct {
 	blocks   cityid.BlockQuery
 	found    map[cityid.Digest]cityid.TransactionAnswer
 	link     [2]uint64 // height and from
+	agreed   cityid.AgreementQuery
+	anchored cityid.AnchorQuery
 	submit   func(ctx context.Context, raw []byte, wait bool) (*cityid.Receipt, error)
 }
 
@@ -273,4 +277,23 @@ func (s *source) Changes(_ context.Context, after uint64) (*cityid.Changes, erro
 		c.Codes = []cityid.Code{city, lamp}
 	}
 	return c, s.fail
+}
+
+func (s *source) Agreement(_ context.Context, id cityid.Digest) (*cityid.AgreementAnswer, error) {
+	for i := range s.agreements {
+		if s.agreements[i].ID == id {
+			return &s.agreements[i], nil
+		}
+	}
+	return nil, cityid.Errorf(cityid.ErrNotFound, "no agreement %s", id)
+}
+
+func (s *source) Agreements(_ context.Context, q cityid.AgreementQuery) (*cityid.AgreementPage, error) {
+	s.agreed = q
+	return &cityid.AgreementPage{Agreements: s.agreements, Next: "67aa", AsOf: asOf}, s.fail
+}
+
+func (s *source) Anchors(_ context.Context, q cityid.AnchorQuery) (*cityid.AnchorPage, error) {
+	s.anchored = q
+	return &cityid.AnchorPage{Anchors: s.anchors, Next: 3, AsOf: asOf}, s.fail
 }
