@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -231,7 +232,7 @@ func TestQueriesReachTheSource(t *testing.T) {
 		t.Errorf("default limit %d", s.asked.Limit)
 	}
 	w = call(h, "GET", "/v1/bundles/"+lamp.String()+"?kind=history&from=3&base=12&at=9&log=true", "")
-	if s.bundle != (cityid.BundleQuery{Code: lamp, Kind: cityid.AnswerHistory, From: 3, Base: 12, At: 9, Log: true}) {
+	if !reflect.DeepEqual(s.bundle, cityid.BundleQuery{Code: lamp, Kind: cityid.AnswerHistory, From: 3, Base: 12, At: 9, Log: true}) {
 		t.Errorf("asked %+v", s.bundle)
 	}
 	if got := w.Header().Get("Content-Disposition"); got != `attachment; filename="MA.156.1301.01_20.010203_000123.history.bundle"` {
