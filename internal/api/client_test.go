@@ -89,7 +89,7 @@ func TestClientAnswersLikeTheSource(t *testing.T) {
 	same(t, "next trust", func() (*cityid.TrustStatement, error) { return s.NextTrust(ctx) }, func() (*cityid.TrustStatement, error) { return c.NextTrust(ctx) })
 	q := cityid.BundleQuery{Code: lamp, Kind: cityid.AnswerDescendants, From: 1, Base: 2, At: 3, Log: true}
 	same(t, "bundle", func() ([]byte, error) { return s.Bundle(ctx, q) }, func() ([]byte, error) { return c.Bundle(ctx, q) })
-	if s.bundle != q {
+	if !reflect.DeepEqual(s.bundle, q) {
 		t.Errorf("bundle asked for: %+v", s.bundle)
 	}
 	if _, err := c.Bundle(ctx, cityid.BundleQuery{Code: lamp}); err != nil || s.bundle.Kind != cityid.AnswerRecord {
