@@ -245,15 +245,17 @@ func TestDocFields(t *testing.T) {
 
 // enumerations name the numbers of closed lists.
 var enumerations = map[string]func(n int) string{
-	"kind":       func(n int) string { return cityid.Kind(n).String() },
-	"status":     func(n int) string { return cityid.Status(n).String() },
-	"reason":     func(n int) string { return cityid.Reason(n).String() },
-	"disclosure": func(n int) string { return cityid.Disclosure(n).String() },
-	"state":      func(n int) string { return cityid.ProposalState(n).String() },
-	"answer":     func(n int) string { return cityid.AnswerKind(n).String() },
-	"roles":      func(n int) string { return cityid.Roles(n).String() },
-	"algorithm":  func(n int) string { return keys.Algorithm(n).String() },
-	"error":      func(n int) string { return cityid.ErrorCode(n).String() },
+	"kind":            func(n int) string { return cityid.Kind(n).String() },
+	"status":          func(n int) string { return cityid.Status(n).String() },
+	"reason":          func(n int) string { return cityid.Reason(n).String() },
+	"disclosure":      func(n int) string { return cityid.Disclosure(n).String() },
+	"class":           func(n int) string { return cityid.DatasetClass(n).String() },
+	"agreement state": func(n int) string { return cityid.AgreementState(n).String() },
+	"state":           func(n int) string { return cityid.ProposalState(n).String() },
+	"answer":          func(n int) string { return cityid.AnswerKind(n).String() },
+	"roles":           func(n int) string { return cityid.Roles(n).String() },
+	"algorithm":       func(n int) string { return keys.Algorithm(n).String() },
+	"error":           func(n int) string { return cityid.ErrorCode(n).String() },
 }
 
 func TestDocEnumerations(t *testing.T) {
