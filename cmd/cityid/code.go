@@ -26,7 +26,7 @@ func codeCommand() *command {
 				},
 				setup: codeAllocate,
 			},
-			importCommand(),
+			importCommand(), translateCommand(),
 			{
 				name: "list", args: "CODE", short: "list the codes below a code",
 				examples: []string{"cityid code list MA.156.1301", "cityid code list MA.156.1301 --deep --kind object --format jsonl -o objects.jsonl"},

@@ -19,7 +19,7 @@ import (
 
 func importCommand() *command {
 	return &command{
-		name: "import", args: "FILE", short: "allocate many codes from a CSV file or an XLSX workbook",
+		name: "import", args: "FILE", short: "allocate many codes from a table: CSV, JSON lines or an XLSX workbook",
 		long: "The table is checked whole before anything is written, and every mistake is listed with its line.\nAn import that was interrupted goes on with --resume; nothing is allocated twice.\nA table that was not made for this is read with --map: the columns it names get these meanings, and all others\nare ignored. --suggest says what they probably mean.",
 		examples: []string{
 			"cityid code import --template xlsx --kind object -o lamps.xlsx",

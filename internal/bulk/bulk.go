@@ -3,7 +3,8 @@
 // Package bulk is everything of a bulk import that does not itself talk to a
 // node: it reads a table, checks it whole, turns its rows into batches of
 // allocations, and carries those through to the registry in a way that can be
-// killed at any moment and run again.
+// killed at any moment and run again. [Translate] translates a column of a table
+// through the crosswalk.
 //
 //	table, err := bulk.ReadTable(file, "lamps.csv", bulk.ReadOptions{})
 //	plan, err := bulk.NewPlan(table, bulk.Options{Parent: parent, Settings: settings})
@@ -18,6 +19,11 @@
 // or GB18030; [Table.Encoding] says which was found. Detection is strict: a
 // file that is mostly UTF-8 but damaged is refused, not read as GB18030. The
 // first row is the header; rows whose cells are all blank are skipped.
+//
+// Or it is JSON lines in one of these encodings: each line one object. The names of
+// its members are the header, in the order in which they first occur. A text is a
+// cell, null a blank one; all other values are cells as they are written. A name
+// that stands twice in an object is refused.
 //
 // # Columns
 //

@@ -27,6 +27,12 @@ func isDigits(s string) bool {
 	return s != ""
 }
 
+// isNumber reports whether a program would take s for a number.
+func isNumber(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil
+}
+
 // intended returns the text a workbook's cell was meant to hold, given what it
 // stores and what it shows, and false if that cannot be known.
 func intended(stored, shown string) (text string, ok bool) {

@@ -28,25 +28,29 @@ const (
 
 // The formats of a table.
 const (
-	FormatCSV  = "CSV"
-	FormatXLSX = "XLSX"
+	FormatCSV   = "CSV"
+	FormatXLSX  = "XLSX"
+	FormatLines = "JSON lines"
 )
 
 // Table is a table as it was read: every cell as text.
 type Table struct {
 	Name      string   // of the file, for messages
-	Format    string   // [FormatCSV] or [FormatXLSX]
-	Encoding  string   // of a CSV file: one of the constants
+	Format    string   // [FormatCSV], [FormatXLSX] or [FormatLines]
+	Encoding  string   // of a CSV file or JSON lines: one of the constants
 	Separator rune     // of a CSV file
 	Sheet     string   // of a workbook: the sheet that was read
 	Sheets    []string // of a workbook: those that can be seen
-	Line      int      // of the header
-	Header    []string // at most [MaxColumns]
+	Line      int      // of the header; 0 of JSON lines, which have none
+	Header    []string // at most [MaxColumns]; of JSON lines the names, in the order in which they first occur
 	Rows      []Row    // at most [MaxRows], none blank
 
 	// shown holds, by index of row and column, what a workbook's cell displays
 	// where that is not what it stores.
 	shown map[[2]int]string
+	// literals holds, by index of row, the values of JSON lines as they stand, ""
+	// where an object has none; nil: it is another format.
+	literals [][]string
 
 	maxRows int // while it is read
 }
@@ -66,7 +70,7 @@ type ReadOptions struct {
 	MaxUnzipped int // octets of a workbook's parts together; 0: 512 MiB
 }
 
-// ReadTable reads a CSV file or an XLSX workbook, told apart by their content;
+// ReadTable reads a CSV file, JSON lines or an XLSX workbook, told apart by their content;
 // name is for messages only. It refuses files over [MaxFile]. An error that
 // concerns a place in the file is a [Problems].
 func ReadTable(r io.Reader, name string, o ReadOptions) (*Table, error) {
@@ -87,7 +91,7 @@ func ReadTable(r io.Reader, name string, o ReadOptions) (*Table, error) {
 	case o.Sheet != "":
 		err = errors.New("a sheet was named, but this is not a workbook")
 	default:
-		t, err = readCSV(data, o)
+		t, err = readPlain(data, o)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -99,11 +103,18 @@ func ReadTable(r io.Reader, name string, o ReadOptions) (*Table, error) {
 	return t, nil
 }
 
-func readCSV(data []byte, o ReadOptions) (*Table, error) {
+func readPlain(data []byte, o ReadOptions) (*Table, error) {
 	text, encoding, err := decodeText(data, o.Encoding)
 	if err != nil {
 		return nil, err
 	}
+	if beginsLines(text) {
+		return readLines(text, encoding, o)
+	}
+	return readCSV(text, encoding, o)
+}
+
+func readCSV(text, encoding string, o ReadOptions) (*Table, error) {
 	if strings.IndexByte(text, '\n') < 0 {
 		text = strings.ReplaceAll(text, "\r", "\n")
 	}

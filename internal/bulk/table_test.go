@@ -5,6 +5,7 @@ package bulk
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -309,6 +310,7 @@ func FuzzReadTable(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add([]byte("sep=;\ncode;name\r1;2"))
+	f.Add([]byte("{\"code\": \"01\", \"n\": 1.50}\n\n{\"name\": null, \"code\": [\"02\"]}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if bytes.HasPrefix(data, []byte("PK")) {
 			t.Skip("workbooks are excelize's to read")
@@ -323,6 +325,18 @@ func FuzzReadTable(f *testing.F) {
 				t.Fatalf("row in line %d after line %d", r.Line, last)
 			}
 			last = r.Line
+		}
+		translated, err := table.Translated(make([]Translation, len(table.Rows)), "new")
+		if err == nil && table.checkWidth() == nil {
+			objects, err := translated.Objects()
+			for _, o := range objects {
+				if !json.Valid(o) {
+					t.Fatalf("not JSON: %s", o)
+				}
+			}
+			if err == nil && len(objects) != len(table.Rows) {
+				t.Fatalf("%d objects of %d rows", len(objects), len(table.Rows))
+			}
 		}
 		a, errA := NewPlan(table, options())
 		b, errB := NewPlan(table, options())
