@@ -137,7 +137,7 @@ func after(t *testing.T, doc, marker string) string {
 var encoded = []any{
 	cityid.Tx{}, cityid.Body{}, cityid.Record{}, cityid.Proposal{}, cityid.Waiting{}, cityid.Attestation{},
 	cityid.Trust{}, cityid.Params{}, cityid.Rule{}, cityid.Scheme{}, cityid.Counters{}, cityid.ValidatorSet{},
-	cityid.BlockLog{}, cityid.Recent{}, cityid.Agreement{}, cityid.Anchor{}, cityid.AnchorHead{}, verify.Bundle{}, verify.Link{}, office.EvidenceDocument{},
+	cityid.BlockLog{}, cityid.Recent{}, cityid.Agreement{}, cityid.Anchor{}, cityid.AnchorHead{}, verify.Bundle{}, verify.Link{}, office.EvidenceDocument{}, cityid.ReportFile{},
 }
 
 // fieldTypes are the names that the tables use for types that have no table.
@@ -148,7 +148,8 @@ var fieldTypes = map[reflect.Type]string{
 	reflect.TypeFor[cityid.Disclosure](): "disclosure", reflect.TypeFor[cityid.ProposalState](): "state",
 	reflect.TypeFor[cityid.DatasetClass](): "class", reflect.TypeFor[cityid.AgreementState](): "agreement state", reflect.TypeFor[cityid.Nonce](): "bytes",
 	reflect.TypeFor[cityid.AnswerKind](): "answer", reflect.TypeFor[cityid.Roles](): "roles",
-	reflect.TypeFor[string](): "text", reflect.TypeFor[bool](): "bool", reflect.TypeFor[uint8](): "u8", reflect.TypeFor[uint32](): "u32",
+	reflect.TypeFor[cityid.ReportCategory](): "category",
+	reflect.TypeFor[string]():                "text", reflect.TypeFor[bool](): "bool", reflect.TypeFor[uint8](): "u8", reflect.TypeFor[uint32](): "u32",
 	reflect.TypeFor[uint64](): "u64", reflect.TypeFor[int32](): "i32", reflect.TypeFor[int64](): "i64",
 }
 
@@ -253,6 +254,8 @@ var enumerations = map[string]func(n int) string{
 	"agreement state": func(n int) string { return cityid.AgreementState(n).String() },
 	"state":           func(n int) string { return cityid.ProposalState(n).String() },
 	"answer":          func(n int) string { return cityid.AnswerKind(n).String() },
+	"category":        func(n int) string { return cityid.ReportCategory(n).String() },
+	"report state":    func(n int) string { return cityid.ReportState(n).String() },
 	"roles":           func(n int) string { return cityid.Roles(n).String() },
 	"algorithm":       func(n int) string { return keys.Algorithm(n).String() },
 	"error":           func(n int) string { return cityid.ErrorCode(n).String() },

@@ -32,7 +32,7 @@ var docVectors = map[string]func(*testing.T) []line{
 	"limits": limitsVector, "code": codeVector, "record": recordVector, "seal": sealVector, "keys": keysVector,
 	"tx": txVector, "possession": possessionVector, "proposal": proposalVector, "map": mapVector, "range": rangeVector,
 	"log": logVector, "state-keys": stateKeysVector, "header": headerVector, "trust": trustVector,
-	"label": labelVector, "import": importVector,
+	"label": labelVector, "import": importVector, "report": reportVector,
 }
 
 // exampleKey is the ed25519 key whose secret is 32 octets of one value.
@@ -345,6 +345,25 @@ func labelVector(t *testing.T) []line {
 	return []line{
 		{"field label", must(label.FieldURL(u, code))(t)}, hexLine("key id", id), hexLine("issued and expires", dates),
 		hexLine("to sign", message), hexLine("signature", c.Signature[:]), {"certificate", must(label.CertificateURL(u, c))(t)},
+	}
+}
+
+func reportVector(t *testing.T) []line {
+	k, raw := exampleKey(t, 1)
+	o := cityid.ReportOpening{Salt: cityid.Digest(bytes.Repeat([]byte{7}, 32)), Report: cityid.Report{Category: cityid.ReportBroken, Text: "不亮"}}
+	report := cityid.MustMarshal(&o.Report)
+	d := o.Digest()
+	same(t, "digest", sha([]byte("cityid/report/1"), o.Salt[:], report), d[:])
+	f := must(cityid.SignReport(cityid.ReportReceipt{
+		Institution: cityid.MustParse("MA.156.9001"), Number: 17, Code: cityid.MustParse("MA.156.1301.02/20.010501/000045"),
+		Department: cityid.MustParse("MA.156.1301.02"), Digest: d, Time: 1_775_000_000,
+	}, cityid.Signer{Key: raw, Sign: k.Sign}))(t)
+	receipt := cityid.MustMarshal(&f.Receipt)
+	message := f.Receipt.SigningDigest()
+	same(t, "to sign", sha([]byte("cityid/report-receipt/1"), receipt), message[:])
+	return []line{
+		hexLine("salt", o.Salt[:]), hexLine("report", report), hexLine("digest", d[:]), hexLine("receipt", receipt),
+		hexLine("to sign", message[:]), hexLine("signature", f.Signature), {"symbol", f.Symbol()},
 	}
 }
 
