@@ -4,17 +4,21 @@ package office
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"cityid"
 	"cityid/internal/durable/folder"
+	"cityid/keys"
 )
 
 const crashFolder = "CITYID_OFFICE_CRASH" // in the environment of the process that is killed
@@ -37,8 +41,19 @@ func writeUntilKilled(dir string) error {
 	if err != nil {
 		return err
 	}
+	k, err := keys.NewPrivate(keys.Ed25519, bytes.Repeat([]byte{9}, 32))
+	if err != nil {
+		return err
+	}
+	signer := cityid.Signer{Key: cityid.PublicKey(k.Public().Raw()), Sign: k.Sign}
+	sign := func(number uint64, at time.Time, digest cityid.Digest) (*cityid.ReportFile, error) {
+		return cityid.SignReport(cityid.ReportReceipt{Institution: trafficDesk, Number: number, Code: reportedLamp, Department: trafficDesk, Digest: digest, Time: cityid.TimeOf(at)}, signer)
+	}
 	fmt.Println("open")
 	for i := 0; ; i++ {
+		if err := addReportUntilKilled(ctx, o, hex.EncodeToString(random(16)), sign); err != nil {
+			return err
+		}
 		code, err := o.NewDraft(ctx, []byte("content"))
 		if err != nil {
 			return err
@@ -97,6 +112,13 @@ func TestKill(t *testing.T) {
 		}
 		for _, l := range acknowledged[1:] {
 			f := strings.Fields(l)
+			if len(f) == 3 && f[0] == "report" {
+				number := ok(strconv.ParseUint(f[1], 10, 64))(t)
+				if _, err := o.ReportByToken(t.Context(), number, f[2]); err != nil {
+					t.Errorf("round %d: %s: %v", round, l, err)
+				}
+				continue
+			}
 			if len(f) != 2 {
 				t.Fatalf("round %d: %q", round, l)
 			}
@@ -110,6 +132,7 @@ func TestKill(t *testing.T) {
 		}
 		total += len(acknowledged) - 1
 		checkWhole(t, o)
+		checkReports(t, o)
 		do(t, o.Close())
 	}
 	if total == 0 {

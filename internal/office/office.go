@@ -24,7 +24,8 @@
 // may leave here), outbox (copies for other
 // institutions), docket (what blocks recorded about proposals), officer,
 // officer_change, sealed (contents of sealed records), printrun (labels that were
-// printed), installation and scan (labels in their places), backup.
+// printed), installation and scan (labels in their places), report (what is wrong with
+// things, and what was done about it), backup.
 //
 // # Rules
 //
@@ -45,8 +46,8 @@
 //   - drafts and their attachments, under a key derived from the resume code
 //     (see draft.go), and a session's bag, under one derived from its token:
 //     the office can not read them by itself;
-//   - contents of sealed records, contacts of applicants and tables to be
-//     imported, under office.key;
+//   - contents of sealed records, contacts of applicants, tables to be imported
+//     and what people reported, under office.key;
 //   - evidence, for the seats that review it, with age ([SealEvidence]): the
 //     office can not read it either.
 //
@@ -127,6 +128,8 @@ type Options struct {
 	DraftLife   time.Duration // a draft ends this long after it was last saved; 30 days
 	SigningLife time.Duration // an open signing request ends this long after it was made; 7 days
 	ImportLife  time.Duration // an import ends this long after it was last saved; 30 days
+	ContactLife time.Duration // whom to answer is erased this long after a report was closed; 30 days
+	ReportLife  time.Duration // and what was reported, this long; two years
 
 	// What strangers may leave here together. Zero takes the default; see room.go.
 	Visitors   int   // sessions in which nobody has signed in; 100,000
@@ -135,6 +138,9 @@ type Options struct {
 	Drafts     int   // drafts; 20,000
 	Waiting    int   // applications that wait; 10,000
 	DraftSpace int64 // bytes of documents that no proposal names; 16 GiB
+
+	Reports     int   // open reports; 100,000
+	ReportSpace int64 // bytes of photographs of reports; 8 GiB
 }
 
 // Office is an open folder. All its methods are safe for concurrent use.
@@ -162,19 +168,21 @@ func Open(ctx context.Context, opts Options) (_ *Office, err error) {
 	for d, standard := range map[*time.Duration]time.Duration{
 		&opts.SessionIdle: 2 * time.Hour, &opts.SessionLife: 12 * time.Hour,
 		&opts.DraftLife: 30 * 24 * time.Hour, &opts.SigningLife: 7 * 24 * time.Hour,
-		&opts.ImportLife: 30 * 24 * time.Hour,
+		&opts.ImportLife: 30 * 24 * time.Hour, &opts.ContactLife: 30 * 24 * time.Hour, &opts.ReportLife: 2 * 365 * 24 * time.Hour,
 	} {
 		if *d <= 0 {
 			*d = standard
 		}
 	}
-	for n, standard := range map[*int]int{&opts.Visitors: 100_000, &opts.Passkeys: 50_000, &opts.Signings: 200_000, &opts.Drafts: 20_000, &opts.Waiting: 10_000} {
+	for n, standard := range map[*int]int{&opts.Visitors: 100_000, &opts.Passkeys: 50_000, &opts.Signings: 200_000, &opts.Drafts: 20_000, &opts.Waiting: 10_000, &opts.Reports: 100_000} {
 		if *n <= 0 {
 			*n = standard
 		}
 	}
-	if opts.DraftSpace <= 0 {
-		opts.DraftSpace = 16 << 30
+	for n, standard := range map[*int64]int64{&opts.DraftSpace: 16 << 30, &opts.ReportSpace: 8 << 30} {
+		if *n <= 0 {
+			*n = standard
+		}
 	}
 	dir, err := filepath.Abs(opts.Dir)
 	if err != nil || opts.Dir == "" {
@@ -320,7 +328,7 @@ func hashOf(parts ...[]byte) [32]byte {
 
 // sweeps remove what has expired; ?1 is the present. Each topic has its own.
 func (o *Office) sweeps() []string {
-	return []string{
+	return append([]string{
 		fmt.Sprintf(`DELETE FROM session WHERE seen + %d <= ?1 OR created + %d <= ?1`, o.opts.SessionIdle.Milliseconds(), o.opts.SessionLife.Milliseconds()),
 		`DELETE FROM challenge WHERE expires <= ?1`,
 		signingSweep,
@@ -330,7 +338,7 @@ func (o *Office) sweeps() []string {
 		`DELETE FROM draft WHERE expires <= ?1`,
 		unlinkedSweep,
 		importSweep,
-	}
+	}, o.reportSweeps()...)
 }
 
 // Swept says what [Office.Sweep] removed.

@@ -13,9 +13,9 @@ import (
 )
 
 // Whoever comes to the portal leaves something here before anybody knows who it
-// is: a session, a passkey, a signing request, a draft, documents, an application.
-// Callers limit how often one address may; since addresses are many, there are
-// bounds on all of it together, so that strangers can not fill the disk. What is
+// is: a session, a passkey, a signing request, a draft, documents, an application, a
+// report. Callers limit how often one address may; since addresses are many, there
+// are bounds on all of it together, so that strangers can not fill the disk. What is
 // beyond them is refused with [ErrFull], but for three that give way: the sessions of
 // visitors who were away longest, those first who have begun nothing; the oldest of
 // the passkeys that were never used; and the oldest requests that nobody has signed.
