@@ -32,10 +32,11 @@ type AgreementPage struct {
 
 // AnchorQuery asks for the anchors of a party's receipt log, in order.
 type AnchorQuery struct {
-	Party Code
-	Log   string // "": which logs there are
-	After uint64 // only those with a greater sequence
-	Limit int    // 1 to 1000
+	Party    Code
+	Log      string // "": which logs there are
+	After    uint64 // of a log: only those with a greater sequence
+	AfterLog string // of the logs: only those whose name comes later
+	Limit    int    // 1 to 1000
 }
 
 // LogHead is a receipt log and its last anchor.
@@ -49,6 +50,7 @@ type LogHead struct {
 type AnchorPage struct {
 	Logs    []LogHead `json:"logs,omitempty"`
 	Anchors []Anchor  `json:"anchors,omitempty"`
-	Next    uint64    `json:"next,omitempty"` // ask again after this sequence; 0: complete
+	Next    uint64    `json:"next,omitempty"`     // ask again after this sequence; 0: complete
+	NextLog string    `json:"next_log,omitempty"` // ask again after this log; "": complete
 	AsOf    AsOf      `json:"as_of"`
 }

@@ -191,13 +191,18 @@ func (c *Client) Transaction(ctx context.Context, id cityid.Digest) (*cityid.Rec
 // both for a record, [Client.Entries] for entries. A zero Kind asks for the record.
 func (c *Client) Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error) {
 	v, path := url.Values{}, "/v1/bundles/"+q.Code.String()
+	method, contentType, body := http.MethodGet, "", []byte(nil)
 	if q.Kind == cityid.AnswerEntries {
+		path = "/v1/entries"
 		list := make([]string, len(q.Keys))
 		for i, k := range q.Keys {
 			list[i] = hex.EncodeToString(k)
 		}
-		path = "/v1/entries"
-		v.Set("keys", strings.Join(list, ","))
+		if text := strings.Join(list, ","); len(text) <= maxKeysInAddress {
+			v.Set("keys", text)
+		} else {
+			method, contentType, body = http.MethodPost, cborType, cityid.MustMarshal(q.Keys)
+		}
 	} else if q.Kind != 0 {
 		v.Set("kind", q.Kind.String())
 	}
@@ -207,12 +212,16 @@ func (c *Client) Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, erro
 	if q.Log {
 		v.Set("log", "true")
 	}
-	a, err := c.call(ctx, http.MethodGet, path, v, "", nil, verify.MediaType)
+	a, err := c.call(ctx, method, path, v, contentType, body, verify.MediaType)
 	if err != nil {
 		return nil, err
 	}
 	return a.body, nil
 }
+
+// maxKeysInAddress is how many octets of keys go into an address; more are sent
+// as the body of a POST.
+const maxKeysInAddress = 3000
 
 // Link returns an encoded link of package verify: the proof that the header of a
 // height is in the block log of a recent one, for an asker who holds version from

@@ -53,13 +53,16 @@ func (c *Client) Agreements(ctx context.Context, q cityid.AgreementQuery) (*city
 	return &page, nil
 }
 
-// Anchors returns which receipt logs a party has, or a page of one log's
-// anchors. Ask again with After set to the page's Next until that is 0. A zero
-// Limit is the node's default.
+// Anchors returns a page of the receipt logs of a party, or of one log's
+// anchors. Ask again with After set to the page's Next, or AfterLog to its
+// NextLog, until both are zero. A zero Limit is the node's default.
 func (c *Client) Anchors(ctx context.Context, q cityid.AnchorQuery) (*cityid.AnchorPage, error) {
 	v := url.Values{}
 	if q.Log != "" {
 		v.Set("log", q.Log)
+	}
+	if q.AfterLog != "" {
+		v.Set("after_log", q.AfterLog)
 	}
 	setNumber(v, "after", q.After)
 	if q.Limit != 0 {

@@ -23,9 +23,11 @@
 //	GET  /v1/events                   a stream of Event; ?after=HEIGHT &code=CODE &proposal=17
 //	GET  /v1/bundles/{code}           a bundle; ?kind=record|children|descendants|history &from= &base= &at= &log=true
 //	GET  /v1/entries                  a bundle about keys of the state; ?keys=HEX,HEX is required, &from= &base= &at= &log=true
+//	POST /v1/entries                  the same for many keys, which are the body: a list of byte strings as application/cbor
 //	GET  /v1/agreements               AgreementPage; ?dataset=CODE or ?consumer=CODE is required, &state=granted &after=CURSOR &limit=50 (to 200)
 //	GET  /v1/agreements/{id}          AgreementAnswer
-//	GET  /v1/anchors/{code}           AnchorPage: a party's receipt logs; ?log=NAME its anchors &after=17 &limit=100 (to 1000)
+//	GET  /v1/anchors/{code}           AnchorPage: a party's receipt logs; ?after_log=NAME &limit=100 (to 1000)
+//	                                  or the anchors of one; ?log=NAME &after=17 &limit=100 (to 1000)
 //	GET  /v1/links/{height}           a link to the header of a height, for archiving a bundle; ?from=
 //	GET  /v1/trust                    {"versions": [Trust, ...]}, the first version first
 //	GET  /v1/trust/{version}          Trust
@@ -281,7 +283,7 @@ func (h *handler) routes(writes *web.Limiter) []route {
 		{"/v1/changes", get(jsonEndpoint(h.changes))},
 		{"/v1/events", get(h.stream)},
 		{"/v1/bundles/{code...}", get(h.bundle)},
-		{"/v1/entries", get(h.entries)},
+		{"/v1/entries", web.Methods{http.MethodGet: h.entries, http.MethodPost: h.entries}},
 		{"/v1/agreements", get(jsonEndpoint(h.agreements))},
 		{"/v1/agreements/{id}", get(jsonEndpoint(h.agreement))},
 		{"/v1/anchors/{code...}", get(jsonEndpoint(h.anchors))},

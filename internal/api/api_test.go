@@ -149,6 +149,7 @@ var reads = []struct {
 	{"/v1/bundles/MA.156.1301", 200, "bundle of MA.156.1301"},
 	{"/v1/bundles/MA.156.9999", 200, "bundle of MA.156.9999"},
 	{"/v1/bundles/MA.156?kind=everything", 400, "malformed"},
+	{"/v1/bundles/MA.156?kind=entries", 400, "malformed"},
 	{"/v1/bundles/MA.156?from=4294967296", 400, "malformed"},
 	{"/v1/bundles/MA.156?log=1", 400, "malformed"},
 

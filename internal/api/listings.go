@@ -101,8 +101,26 @@ func (l *listings) Changes(ctx context.Context, after uint64) (*cityid.Changes, 
 	return l.Source.Changes(ctx, after)
 }
 
+func (l *listings) Agreements(ctx context.Context, q cityid.AgreementQuery) (*cityid.AgreementPage, error) {
+	done, err := l.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return l.Source.Agreements(ctx, q)
+}
+
+func (l *listings) Anchors(ctx context.Context, q cityid.AnchorQuery) (*cityid.AnchorPage, error) {
+	done, err := l.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return l.Source.Anchors(ctx, q)
+}
+
 func (l *listings) Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error) {
-	if q.Kind == cityid.AnswerRecord {
+	if q.Kind == cityid.AnswerRecord || q.Kind == cityid.AnswerEntries {
 		return l.Source.Bundle(ctx, q)
 	}
 	done, err := l.turn(ctx)

@@ -110,6 +110,7 @@ func TestDocumentDescribesTypes(t *testing.T) {
 		cityid.ClassRule{}, cityid.Rule{}, cityid.Settings{}, cityid.TrustPower{}, cityid.QuorumMember{}, cityid.Quorum{},
 		cityid.TrustStatement{}, cityid.KeySignature{}, cityid.Trust{}, trustVersions{},
 		cityid.Body{}, cityid.TransactionAnswer{}, cityid.BlockTx{}, cityid.Block{}, cityid.BlockPage{}, cityid.Changes{}, cityid.EventTx{}, cityid.Event{},
+		cityid.Dataset{}, cityid.Terms{}, cityid.Agreement{}, cityid.AgreementAnswer{}, cityid.AgreementPage{}, cityid.Anchor{}, cityid.LogHead{}, cityid.AnchorPage{},
 	}
 	for _, v := range types {
 		typ := reflect.TypeOf(v)
@@ -158,12 +159,14 @@ func members(typ reflect.Type) (all, always []string) {
 func TestDocumentListsNames(t *testing.T) {
 	d := readDocument(t)
 	lists := map[string]func(i uint8) string{
-		"ErrorCode":     func(i uint8) string { return cityid.ErrorCode(i).String() },
-		"Kind":          func(i uint8) string { return cityid.Kind(i + 1).String() },
-		"Status":        func(i uint8) string { return cityid.Status(i + 1).String() },
-		"Reason":        func(i uint8) string { return cityid.Reason(i).String() },
-		"ProposalState": func(i uint8) string { return cityid.ProposalState(i + 1).String() },
-		"Disclosure":    func(i uint8) string { return cityid.Disclosure(i + 1).String() },
+		"ErrorCode":      func(i uint8) string { return cityid.ErrorCode(i).String() },
+		"Kind":           func(i uint8) string { return cityid.Kind(i + 1).String() },
+		"Status":         func(i uint8) string { return cityid.Status(i + 1).String() },
+		"Reason":         func(i uint8) string { return cityid.Reason(i).String() },
+		"ProposalState":  func(i uint8) string { return cityid.ProposalState(i + 1).String() },
+		"DatasetClass":   func(i uint8) string { return cityid.DatasetClass(i + 1).String() },
+		"AgreementState": func(i uint8) string { return cityid.AgreementState(i + 1).String() },
+		"Disclosure":     func(i uint8) string { return cityid.Disclosure(i + 1).String() },
 	}
 	for name, text := range lists {
 		enum := d.Components.Schemas[name].Enum

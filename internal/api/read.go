@@ -181,6 +181,9 @@ func (h *handler) bundle(w http.ResponseWriter, r *http.Request) error {
 		Base: p.number("base", 0, math.MaxUint64, 0), At: p.number("at", 0, math.MaxUint64, 0),
 	}
 	p.text("kind", &q.Kind)
+	if p.err == nil && q.Kind == cityid.AnswerEntries {
+		p.refuse("kind", "record, children, descendants or history: entries are asked for at /v1/entries")
+	}
 	if p.err != nil {
 		return p.err
 	}

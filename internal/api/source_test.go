@@ -32,19 +32,19 @@ type source struct {
 	attestations map[cityid.Code]cityid.Attestation
 	trust        []cityid.Trust
 	agreements   []cityid.AgreementAnswer
-	anchors      []cityid.Anchor
-	fail         error // what every method returns, if set
+	anchors      []cityid.Anchor // of one log, "main"
+	fail         error           // what every method returns, if set
 
 	mu       sync.Mutex
 	receipts map[cityid.Digest]cityid.Receipt
 	children cityid.ChildrenQuery // as asked last
 	asked    cityid.ProposalQuery
 	bundle   cityid.BundleQuery
+	agreed   cityid.AgreementQuery
+	anchored cityid.AnchorQuery
 	blocks   cityid.BlockQuery
 	found    map[cityid.Digest]cityid.TransactionAnswer
 	link     [2]uint64 // height and from
-	agreed   cityid.AgreementQuery
-	anchored cityid.AnchorQuery
 	submit   func(ctx context.Context, raw []byte, wait bool) (*cityid.Receipt, error)
 }
 
@@ -71,6 +71,16 @@ func newSource() *source {
 	}
 	for v := uint32(1); v <= 2; v++ {
 		s.trust = append(s.trust, cityid.Trust{Statement: cityid.TrustStatement{Version: v, Zone: cityid.MustParse("MA.156"), Chain: "test-1", Time: 5}})
+	}
+	for i := range byte(3) {
+		a := cityid.Agreement{
+			Terms: cityid.Terms{Dataset: lamp, Consumer: city, Document: digest, From: 5, Until: 9, Staleness: 30, Purpose: digest, Respond: 6, Nonce: cityid.Nonce{i + 1}},
+			State: cityid.AgreementGranted, Provider: city, Requested: cityid.Change{Chain: "test-1", Height: 3, Time: 4},
+		}
+		s.agreements = append(s.agreements, cityid.AgreementAnswer{ID: a.Terms.ID(), Agreement: a, State: cityid.AgreementExpired, AsOf: asOf})
+	}
+	for n := uint64(1); n <= 3; n++ {
+		s.anchors = append(s.anchors, cityid.Anchor{Party: city, Log: "main", Sequence: n, Root: digest, Bucket: 7, Key: "\x01key"})
 	}
 	s.attestations[city] = cityid.Attestation{Source: city, Digest: digest, Size: 42, Label: "map", Key: cityid.PublicKey("\x01key")}
 	return s
@@ -121,6 +131,67 @@ func (s *source) Attestation(_ context.Context, source cityid.Code, d cityid.Dig
 		return nil, cityid.Errorf(cityid.ErrNotFound, "%s has not attested %s", source, d)
 	}
 	return &a, s.fail
+}
+
+func (s *source) Agreement(_ context.Context, id cityid.Digest) (*cityid.AgreementAnswer, error) {
+	for i := range s.agreements {
+		if s.agreements[i].ID == id {
+			return &s.agreements[i], s.fail
+		}
+	}
+	return nil, cityid.Errorf(cityid.ErrNotFound, "there is no agreement %s", id)
+}
+
+// Agreements pages by the index as cursor.
+func (s *source) Agreements(_ context.Context, q cityid.AgreementQuery) (*cityid.AgreementPage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.agreed = q
+	page := &cityid.AgreementPage{AsOf: asOf}
+	start, _ := strconv.Atoi(q.After)
+	for i := start; i < len(s.agreements); i++ {
+		a := s.agreements[i]
+		if !q.Dataset.IsZero() && a.Agreement.Terms.Dataset != q.Dataset || !q.Consumer.IsZero() && a.Agreement.Terms.Consumer != q.Consumer || q.State != 0 && q.State != a.State {
+			continue
+		}
+		if len(page.Agreements) == q.Limit {
+			page.Next = strconv.Itoa(i)
+			break
+		}
+		page.Agreements = append(page.Agreements, a)
+	}
+	return page, s.fail
+}
+
+func (s *source) Anchors(_ context.Context, q cityid.AnchorQuery) (*cityid.AnchorPage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.anchored = q
+	page := &cityid.AnchorPage{AsOf: asOf}
+	if q.Log == "" {
+		for _, name := range []string{"main", "spare"} {
+			if name <= q.AfterLog {
+				continue
+			}
+			if len(page.Logs) == q.Limit {
+				page.NextLog = page.Logs[q.Limit-1].Log
+				break
+			}
+			page.Logs = append(page.Logs, cityid.LogHead{Log: name, Sequence: 3, Root: digest})
+		}
+		return page, s.fail
+	}
+	for _, a := range s.anchors {
+		if a.Log != q.Log || a.Sequence <= q.After {
+			continue
+		}
+		if len(page.Anchors) == q.Limit {
+			page.Next = page.Anchors[q.Limit-1].Sequence
+			break
+		}
+		page.Anchors = append(page.Anchors, a)
+	}
+	return page, s.fail
 }
 
 func (s *source) Lookup(_ context.Context, scheme, value string) (*cityid.CrosswalkAnswer, error) {
@@ -277,23 +348,4 @@ func (s *source) Changes(_ context.Context, after uint64) (*cityid.Changes, erro
 		c.Codes = []cityid.Code{city, lamp}
 	}
 	return c, s.fail
-}
-
-func (s *source) Agreement(_ context.Context, id cityid.Digest) (*cityid.AgreementAnswer, error) {
-	for i := range s.agreements {
-		if s.agreements[i].ID == id {
-			return &s.agreements[i], nil
-		}
-	}
-	return nil, cityid.Errorf(cityid.ErrNotFound, "no agreement %s", id)
-}
-
-func (s *source) Agreements(_ context.Context, q cityid.AgreementQuery) (*cityid.AgreementPage, error) {
-	s.agreed = q
-	return &cityid.AgreementPage{Agreements: s.agreements, Next: "67aa", AsOf: asOf}, s.fail
-}
-
-func (s *source) Anchors(_ context.Context, q cityid.AnchorQuery) (*cityid.AnchorPage, error) {
-	s.anchored = q
-	return &cityid.AnchorPage{Anchors: s.anchors, Next: 3, AsOf: asOf}, s.fail
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"cityid"
@@ -118,19 +119,40 @@ func echoIdempotencyKey(answer, request http.Header) error {
 
 // readTransaction reads the body and returns the transaction's encoding.
 func readTransaction(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	limit := int64(cityid.MaxTx)
-	switch {
-	case err == nil && mediaType == web.JSONType:
+	inJSON := bodyType(r) == web.JSONType
+	if inJSON {
 		limit = maxJSON
-	case err == nil && mediaType == CBORType:
-	default:
-		w.Header().Set("Accept-Post", CBORType+", "+web.JSONType)
+	}
+	raw, err := readBody(w, r, limit, "the transaction", CBORType, web.JSONType)
+	if err != nil || !inJSON {
+		return raw, err
+	}
+	tx, err := decodeTx(raw)
+	if err != nil {
+		return nil, cityid.Errorf(cityid.ErrMalformed, "transaction in JSON: %v", err)
+	}
+	return cityid.Marshal(tx)
+}
+
+// bodyType returns the media type of a request's body, or "".
+func bodyType(r *http.Request) string {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return mediaType
+}
+
+// readBody reads the body of a request, which is what, of one of the types.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, what string, types ...string) ([]byte, error) {
+	if !slices.Contains(types, bodyType(r)) {
+		w.Header().Set("Accept-Post", strings.Join(types, ", "))
 		return nil, web.Refuse(http.StatusUnsupportedMediaType, cityid.ErrUnsupported,
-			"content type %.60q: send the transaction as %s or %s", r.Header.Get("Content-Type"), CBORType, web.JSONType)
+			"content type %.60q: send %s as %s", r.Header.Get("Content-Type"), what, strings.Join(types, " or "))
 	}
 	if r.Header.Get("Content-Encoding") != "" {
-		return nil, web.Refuse(http.StatusUnsupportedMediaType, cityid.ErrUnsupported, "content encodings are not supported: send the transaction as it is")
+		return nil, web.Refuse(http.StatusUnsupportedMediaType, cityid.ErrUnsupported, "content encodings are not supported: send %s as it is", what)
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil {
@@ -140,14 +162,7 @@ func readTransaction(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		}
 		return nil, cityid.Errorf(cityid.ErrMalformed, "the request's body broke off: %v", err)
 	}
-	if mediaType == CBORType {
-		return raw, nil
-	}
-	tx, err := decodeTx(raw)
-	if err != nil {
-		return nil, cityid.Errorf(cityid.ErrMalformed, "transaction in JSON: %v", err)
-	}
-	return cityid.Marshal(tx)
+	return raw, nil
 }
 
 // decodeTx decodes the JSON form of a transaction: one object that has exactly
