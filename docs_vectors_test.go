@@ -22,6 +22,7 @@ import (
 	"cityid"
 	"cityid/header"
 	"cityid/internal/bulk"
+	"cityid/internal/ledger"
 	"cityid/keys"
 	"cityid/label"
 	"cityid/merkle"
@@ -32,7 +33,7 @@ var docVectors = map[string]func(*testing.T) []line{
 	"limits": limitsVector, "code": codeVector, "record": recordVector, "seal": sealVector, "keys": keysVector,
 	"tx": txVector, "possession": possessionVector, "proposal": proposalVector, "map": mapVector, "range": rangeVector,
 	"log": logVector, "state-keys": stateKeysVector, "header": headerVector, "trust": trustVector,
-	"label": labelVector, "import": importVector, "report": reportVector,
+	"label": labelVector, "import": importVector, "report": reportVector, "receipt": receiptVector,
 }
 
 // exampleKey is the ed25519 key whose secret is 32 octets of one value.
@@ -464,5 +465,34 @@ func strict(t *testing.T, data []byte, v any) {
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		t.Fatalf("%v\n%s", err, hex.EncodeToString(data[:min(len(data), 64)]))
+	}
+}
+
+func receiptVector(t *testing.T) []line {
+	k, raw := exampleKey(t, 1)
+	signed := func(base string) ledger.Message {
+		return ledger.Message{Base: []byte(base), Signature: must(k.Sign([]byte(base)))(t)}
+	}
+	request, response := signed("\"@method\": GET"), signed("\"@status\": 200")
+	h := request.Hash()
+	same(t, "hash of a message", sha(request.Base, []byte{0}, request.Signature), h[:])
+	receipt := ledger.Receipt{
+		Version: 1, Agreement: cityid.Digest(bytes.Repeat([]byte{9}, 32)), Dataset: cityid.MustParse("MA.156.1301.01/20.010203/000123"),
+		Provider: cityid.MustParse("MA.156.1301.01"), Log: "main", Number: 1, Request: h, Status: 200, Size: 2,
+		Content: cityid.Digest(sha([]byte("{}"))), Time: 1767225600, Height: 12,
+	}
+	encoded := must(receipt.Encode())(t)
+	entry := must(ledger.EncodeEntry(encoded, response))(t)
+	salt := bytes.Repeat([]byte{7}, 32)
+	leaf := ledger.LeafHash(cityid.Digest(salt), entry)
+	same(t, "leaf", sha([]byte{0}, salt, entry), leaf[:])
+	acknowledgement := ledger.NewAcknowledgement(receipt.Agreement, []cityid.Digest{ledger.EntryHash(entry)}, 1767225601)
+	proof := ledger.LeafProof{Salt: cityid.Digest(salt), Entry: entry, Party: receipt.Provider, Log: "main", Sequence: 1, Size: 1, Root: cityid.Digest(leaf)}
+	return []line{
+		hexLine("signer", []byte(raw)), {"request base", string(request.Base)}, hexLine("its signature", request.Signature), {"request", h.String()},
+		{"response base", string(response.Base)}, hexLine("its signature", response.Signature), {"response", response.Hash().String()},
+		hexLine("receipt", encoded), hexLine("entry", entry), {"hash of the entry", ledger.EntryHash(entry).String()},
+		hexLine("salt", salt), hexLine("leaf", leaf[:]), hexLine("acknowledgement", must(acknowledgement.Encode())(t)),
+		hexLine("proof in a batch of one", must(proof.Encode())(t)),
 	}
 }
