@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -130,10 +131,18 @@ func auditTrust(ctx context.Context, f *flags, t *trustFlag, c *client.Client, o
 }
 
 // stream is write for what is too long to be held: it gives write the output, and
-// a file named by -o appears whole or not at all.
+// a file named by -o appears whole or not at all. A device or pipe is written to as
+// it is.
 func (f *flags) stream(write func(io.Writer) error) error {
 	if f.out == "" || f.out == "-" {
 		return write(f.term.out)
+	}
+	if info, err := os.Stat(f.out); err == nil && !info.Mode().IsRegular() {
+		device, err := os.OpenFile(f.out, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(write(device), device.Close())
 	}
 	to, err := filepath.EvalSymlinks(f.out)
 	if err != nil {

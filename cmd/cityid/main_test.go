@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -42,7 +43,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"freeport": freePort, "await": await, "exits": exits, "flipbytes": flipBytes, "rows": rows, "awaitsize": awaitSize, "extract": extract, "swap": swap,
+			"freeport": freePort, "await": await, "exits": exits, "flipbytes": flipBytes, "rows": rows, "awaitsize": awaitSize, "extract": extract, "swap": swap, "fetch": fetch,
 		},
 	}
 	testscript.Run(t, p)
@@ -88,6 +89,20 @@ func await(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// fetch writes what an address answers with a status into a file: fetch STATUS URL
+// FILE.
+func fetch(ts *testscript.TestScript, _ bool, args []string) {
+	r, err := http.Get(args[1])
+	ts.Check(err)
+	defer r.Body.Close()
+	if strconv.Itoa(r.StatusCode) != args[0] {
+		ts.Fatalf("%s answers with %s", args[1], r.Status)
+	}
+	b, err := io.ReadAll(r.Body)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), b, 0o600))
 }
 
 // exits runs a command and demands an exit code; its output can be looked at

@@ -27,7 +27,7 @@ func root() *command {
 		sub: []*command{
 			demoCommand(), nodeCommand(), keyCommand(), applicationCommand(), codeCommand(), txCommand(),
 			searchCommand(), resolveCommand(), bundleCommand(), verifyCommand(), trustCommand(), labelCommand(), attestCommand(),
-			watchCommand(), chainCommand(), auditCommand(), benchCommand(), versionCommand(), completionCommand(),
+			watchCommand(), chainCommand(), auditCommand(), feedCommand(), benchCommand(), versionCommand(), completionCommand(),
 		},
 	}
 }
