@@ -23,7 +23,7 @@ import (
 // one's folder may import that one.
 var floors = map[string]int{
 	"cityid": 1, "cityid/merkle": 1, "cityid/keys": 1, "cityid/header": 1, "cityid/internal/durable": 1,
-	"cityid/internal/durable/folder": 1,
+	"cityid/internal/durable/folder": 1, "cityid/internal/httpsig": 1,
 
 	"cityid/internal/registry": 2, "cityid/internal/store": 2, "cityid/internal/bulk": 2, "cityid/internal/web": 2,
 	"cityid/internal/index": 2, "cityid/internal/office": 2, "cityid/internal/ledger": 2, "cityid/internal/feed": 2, "cityid/internal/audit": 2, "cityid/internal/describe": 2,
