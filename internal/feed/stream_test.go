@@ -225,3 +225,19 @@ func TestLatest(t *testing.T) {
 		t.Error("an unknown indicator")
 	}
 }
+
+// FuzzCursor looks for a cursor that is taken and is not the one form of its place.
+func FuzzCursor(f *testing.F) {
+	feed := open(f, at("2026-03-01T01:00:00Z", 1))
+	f.Add(feed.cursor(uint64(feed.begin)<<16 + 7))
+	f.Add("AAAAAAAAAAAAAAAA")
+	f.Fuzz(func(t *testing.T, cursor string) {
+		n, err := feed.position(cursor)
+		if err == nil && feed.cursor(n) != cursor {
+			t.Fatalf("%q is taken for %q", cursor, feed.cursor(n))
+		}
+		if p, err := feed.Page(Query{After: cursor, Limit: 3}); err == nil && p.Check() != nil {
+			t.Fatalf("after %q: %+v", cursor, p)
+		}
+	})
+}

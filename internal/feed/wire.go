@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -130,10 +131,18 @@ func ParsePage(data []byte) (*Page, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	var p Page
-	err := object(d, []string{"items"}, map[string]func() error{
-		"items": func() (err error) { p.Items, err = items(d); return err },
-		"next":  func() (err error) { p.Next, err = token[string](d); return nonzero(p.Next, err) },
-		"more":  func() (err error) { p.More, err = token[bool](d); return nonzero(p.More, err) },
+	err := object(d, pageFields, 1, func(field int) (err error) {
+		switch pageFields[field] {
+		case "items":
+			p.Items, err = items(d)
+		case "next":
+			p.Next, err = token[string](d)
+			err = nonzero(p.Next, err)
+		case "more":
+			p.More, err = token[bool](d)
+			err = nonzero(p.More, err)
+		}
+		return err
 	})
 	if err == nil {
 		err = p.Check()
@@ -165,52 +174,69 @@ func items(d *json.Decoder) ([]Observation, error) {
 	return list, nil
 }
 
+// The fields of both objects, the required ones first.
+var (
+	pageFields        = []string{"items", "next", "more"}
+	observationFields = []string{"seq", "time", "indicator", "value", "unit", "source", "corrects"}
+)
+
 func (o *Observation) parse(d *json.Decoder) error {
-	return object(d, []string{"seq", "time", "indicator", "value", "unit", "source"}, map[string]func() error{
-		"seq":       func() (err error) { o.Seq, err = number(d); return err },
-		"time":      func() (err error) { o.Time, err = moment3339(d); return err },
-		"indicator": func() (err error) { o.Indicator, err = token[string](d); return err },
-		"value":     func() error { s, err := token[string](d); o.Value = Decimal(s); return err },
-		"unit":      func() (err error) { o.Unit, err = token[string](d); return err },
-		"source": func() error {
-			s, err := token[string](d)
-			if err == nil {
+	return object(d, observationFields, 6, func(field int) (err error) {
+		switch observationFields[field] {
+		case "seq":
+			o.Seq, err = number(d)
+		case "time":
+			o.Time, err = moment3339(d)
+		case "indicator":
+			o.Indicator, err = token[string](d)
+		case "value":
+			var s string
+			s, err = token[string](d)
+			o.Value = Decimal(s)
+		case "unit":
+			o.Unit, err = token[string](d)
+		case "source":
+			var s string
+			if s, err = token[string](d); err == nil {
 				o.Source, err = cityid.ParseCanonical(s)
 			}
-			return err
-		},
-		"corrects": func() (err error) { o.Corrects, err = number(d); return nonzero(o.Corrects, err) },
+		case "corrects":
+			o.Corrects, err = number(d)
+			err = nonzero(o.Corrects, err)
+		}
+		return err
 	})
 }
 
-// object reads an object whose fields are read by functions.
-func object(d *json.Decoder, required []string, fields map[string]func() error) error {
+// object reads an object of fields, of which the first so many are required. The
+// value of each is read by a function, which is given the field's index.
+func object(d *json.Decoder, fields []string, required int, read func(field int) error) error {
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return fmt.Errorf("want an object: %w", orEnd(err))
 	}
-	seen := map[string]bool{}
+	seen := 0 // bit by field
 	for d.More() {
 		name, err := token[string](d)
 		if err != nil {
 			return err
 		}
-		read := fields[name]
+		field := slices.Index(fields, name)
 		switch {
-		case read == nil:
+		case field < 0:
 			return fmt.Errorf("unknown field %.40q", name)
-		case seen[name]:
+		case seen>>field&1 == 1:
 			return fmt.Errorf("field %s stands twice", name)
 		}
-		seen[name] = true
-		if err := read(); err != nil {
+		seen |= 1 << field
+		if err := read(field); err != nil {
 			return fmt.Errorf("field %s: %w", name, err)
 		}
 	}
 	if _, err := d.Token(); err != nil {
 		return orEnd(err)
 	}
-	for _, name := range required {
-		if !seen[name] {
+	for field, name := range fields[:required] {
+		if seen>>field&1 == 0 {
 			return fmt.Errorf("field %s is missing", name)
 		}
 	}

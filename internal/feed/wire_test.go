@@ -213,3 +213,41 @@ func FuzzParsePage(f *testing.F) {
 		}
 	})
 }
+
+// FuzzDecimal looks for a number that is taken and reads as another one.
+func FuzzDecimal(f *testing.F) {
+	for _, s := range []string{"0", "-12.30", "999999999999.999999", "0.000001"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		d := Decimal(s)
+		if d.Check() != nil {
+			return
+		}
+		_, fraction, _ := strings.Cut(s, ".")
+		n := d.Millionths()
+		again := string(decimal(max(n, -n), len(fraction)))
+		if n < 0 {
+			again = "-" + again
+		}
+		if again != s {
+			t.Fatalf("%q has %d millionths, which are %q", s, n, again)
+		}
+	})
+}
+
+func BenchmarkParsePage(b *testing.B) {
+	page, err := open(b, at("2026-03-02T02:00:00Z", 0)).Page(Query{Limit: 1000})
+	if err != nil {
+		b.Fatal(err)
+	}
+	body, err := json.Marshal(page)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := ParsePage(body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
