@@ -33,7 +33,7 @@ var docVectors = map[string]func(*testing.T) []line{
 	"limits": limitsVector, "code": codeVector, "record": recordVector, "seal": sealVector, "keys": keysVector,
 	"tx": txVector, "possession": possessionVector, "proposal": proposalVector, "map": mapVector, "range": rangeVector,
 	"log": logVector, "state-keys": stateKeysVector, "header": headerVector, "trust": trustVector,
-	"label": labelVector, "import": importVector, "report": reportVector, "receipt": receiptVector,
+	"terms": termsVector, "label": labelVector, "import": importVector, "report": reportVector, "receipt": receiptVector,
 }
 
 // exampleKey is the ed25519 key whose secret is 32 octets of one value.
@@ -81,9 +81,10 @@ func limitsVector(*testing.T) []line {
 		limit("depth of codes as members", cityid.MaxPolicyDepth), limit("octets of a transaction", cityid.MaxTx),
 		limit("operations of a transaction", cityid.MaxOperations), limit("signers of a transaction", cityid.MaxSigners),
 		limit("evidence digests", cityid.MaxEvidence), limit("validators", cityid.MaxValidators), limit("power of a validator", cityid.MaxPower),
-		limit("octets of a tree key", merkle.MaxKeySize), limit("octets of a range proof", merkle.MaxRangeProofSize),
+		limit("requests of a consumer that wait", cityid.MaxOpenRequests), limit("days a request may wait", cityid.MaxRespond),
+		limit("leaves of a batch", cityid.MaxBatch), limit("octets of a tree key", merkle.MaxKeySize), limit("octets of a range proof", merkle.MaxRangeProofSize),
 		limit("octets of a bundle", verify.MaxBundle), limit("octets of a link", verify.MaxLink), limit("trust root versions in a bundle", verify.MaxVersions),
-		limit("transitions in a step", verify.MaxTransitions), limit("octets of a trust file", verify.MaxTrustFile),
+		limit("transitions in a step", verify.MaxTransitions), limit("keys of entries in a bundle", verify.MaxEntries), limit("octets of a trust file", verify.MaxTrustFile),
 		limit("characters of a field label", label.MaxField),
 	}
 }
@@ -277,13 +278,16 @@ func logVector(t *testing.T) []line {
 }
 
 func stateKeysVector(*testing.T) []line {
-	c := cityid.MustParse("MA.156")
+	c, nines := cityid.MustParse("MA.156"), cityid.Digest(bytes.Repeat([]byte{9}, 32))
 	return []line{
 		hexLine("record of MA.156", cityid.RecordKey(c)), hexLine("revision 3 of MA.156", cityid.HistoryKey(c, 3)),
 		hexLine("proposal 17", cityid.ProposalKey(17)), hexLine("contest for MA.156, proposal 17", cityid.ContestKey(c, 17)),
 		hexLine("change waiting for MA.156", cityid.WaitingKey(c)), hexLine("crosswalk gb2260 130100 MA.156", cityid.CrosswalkKey("gb2260", "130100", c)),
-		hexLine("scheme gb2260", cityid.SchemeKey("gb2260")), hexLine("attestation by MA.156 of 0909…", cityid.AttestationKey(c, cityid.Digest(bytes.Repeat([]byte{9}, 32)))),
-		hexLine("cities below MA.156", cityid.ChildrenKey(c, cityid.KindCity)), hexLine("intake of member 0909…", cityid.IntakeKey(cityid.Digest(bytes.Repeat([]byte{9}, 32)))),
+		hexLine("scheme gb2260", cityid.SchemeKey("gb2260")), hexLine("attestation by MA.156 of 0909…", cityid.AttestationKey(c, nines)),
+		hexLine("cities below MA.156", cityid.ChildrenKey(c, cityid.KindCity)), hexLine("intake of member 0909…", cityid.IntakeKey(nines)),
+		hexLine("agreement 0909… about MA.156", cityid.AgreementKey(c, nines)), hexLine("agreement 0909… of MA.156", cityid.ConsumerKey(c, nines)),
+		hexLine("agreement 0909…", cityid.AgreedKey(nines)), hexLine("requests of MA.156", cityid.RequestsKey(c)),
+		hexLine("batch 3 of log main of MA.156", cityid.AnchorKey(c, "main", 3)), hexLine("log main of MA.156", cityid.AnchorHeadKey(c, "main")),
 		hexLine("trust root 2", cityid.TrustKey(2)), hexLine("transactions of block 12", cityid.RecentKey(12)), hexLine("block log", cityid.BlockLogKey),
 	}
 }

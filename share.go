@@ -13,11 +13,13 @@ import (
 
 // Limits on shared data.
 const (
-	MinStaleness = 30       // seconds: three heartbeats
-	MaxStaleness = 4 * 3600 // seconds
-	MaxRespond   = 90       // days a request may wait for its answer
-	MaxLogName   = 32       // octets of the name of a receipt log
-	MaxBatch     = 1 << 20  // leaves of one anchored batch
+	MinStaleness    = 30             // seconds: three heartbeats
+	MaxStaleness    = 4 * 3600       // seconds
+	MaxRespond      = 90             // days a request may wait for its answer
+	MaxOpenRequests = 256            // requests of a consumer that wait for an answer at a time
+	MaxLogName      = 32             // octets of the name of a receipt log
+	MaxBucket       = 20             // size bucket of an anchored batch
+	MaxBatch        = 1 << MaxBucket // leaves of one batch
 )
 
 // DatasetClass says under which conditions a dataset is shared.

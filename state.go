@@ -23,6 +23,7 @@ const (
 	nsAgreement   = 'g' // dataset, id -> Agreement
 	nsConsumer    = 'u' // consumer, id -> dataset of the agreement
 	nsAgreed      = 'd' // id -> dataset of the agreement
+	nsRequests    = 'v' // consumer -> how many requests of it wait
 	nsAnchor      = 'l' // party, log, sequence -> Anchor
 	nsAnchorHead  = 'n' // party, log -> AnchorHead
 	nsChildren    = 'q' // code, kind -> how many codes of the kind have this parent
@@ -125,6 +126,9 @@ func ConsumerKey(consumer Code, id Digest) []byte {
 
 // AgreedKey is the key that finds an agreement by its id.
 func AgreedKey(id Digest) []byte { return append(append([]byte{nsAgreed}, id[:]...), 0) }
+
+// RequestsKey is the key that counts a consumer's requests that wait.
+func RequestsKey(consumer Code) []byte { return textKey(nsRequests, consumer.s) }
 
 // AgreementRanges span the agreements about a dataset, or with deep about any
 // at or below the code: those of the code itself, then those of its descendants.

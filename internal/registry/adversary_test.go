@@ -135,7 +135,7 @@ func TestMessagesAreShort(t *testing.T) {
 		"map MA.156.9001 " + long + ":v", "map MA.156.9001 house:" + long + " remove", "map MA.156.9001 house:" + long,
 		"amend MA.156.9001 zh=" + long, "amend MA.156.9001 link=" + long, "amend MA.156.9001 host=" + long, "amend MA.156.9001 doc=" + long,
 		"status MA.156.9001 suspended reason=dispute note=" + long, "propose note=" + long + " { amend MA.156.9001 zh=x }",
-		"attest MA.156.9001 " + long, "scheme " + long, "scheme s pattern=" + long, "reject 1 note=" + long,
+		"attest MA.156.9001 " + long, "anchor MA.156.9001 " + long + " x", "grant x dataset=MA.156.9001 note=" + long, "revoke x dataset=MA.156.9001 note=" + long, "scheme " + long, "scheme s pattern=" + long, "reject 1 note=" + long,
 	} {
 		if _, err := s.transaction("an bo: " + op); err == nil || len(err.Error()) > 1000 {
 			t.Errorf("%.40s: %.100v", op, err)
@@ -153,6 +153,8 @@ func TestEmptyPlaces(t *testing.T) {
 		{Allocate: &cityid.Allocate{Items: make([]cityid.Allocation, 2)}}, {Amend: &cityid.Amend{}}, {SetStatus: &cityid.SetStatus{}},
 		{Rekey: &cityid.Rekey{}}, {Veto: &cityid.Veto{}}, {Map: &cityid.Map{}}, {Attest: &cityid.Attest{}}, {Seal: &cityid.Seal{}},
 		{Unseal: &cityid.Unseal{}}, {SetParams: &cityid.SetParams{}}, {SetValidators: &cityid.SetValidators{}}, {SetTrust: &cityid.SetTrust{}},
+		{AgreementRequest: &cityid.AgreementRequest{}}, {AgreementGrant: &cityid.AgreementDecision{}}, {AgreementRefuse: &cityid.AgreementDecision{}},
+		{AgreementRevoke: &cityid.AgreementDecision{}}, {AnchorReceipts: &cityid.AnchorReceipts{}},
 		{Propose: &cityid.Propose{Operations: []cityid.Operation{{}}}},
 		{Propose: &cityid.Propose{Operations: []cityid.Operation{{Propose: &cityid.Propose{}}}}},
 		{Propose: &cityid.Propose{Operations: []cityid.Operation{{Attest: &cityid.Attest{}}}}},
@@ -167,6 +169,58 @@ func TestEmptyPlaces(t *testing.T) {
 				t.Errorf("%s: %v", op.Name(), err)
 			}
 		}
+	}
+}
+
+// TestOpenRequests: a consumer leaves so many requests to answer and no more,
+// whosever datasets they are about. What is answered, taken back or lapsed makes
+// room.
+func TestOpenRequests(t *testing.T) {
+	s := stage(t)
+	s.must("an bo: allocate MA.156.1301 city zh=一 en=x alias=gb2260:130100 policy=1(mayor) ; MA.156.1302 city zh=二 en=x alias=gb2260:130200 policy=1(tangshan)")
+	s.must("mayor: allocate MA.156.1301/40.010101 class zh=类 ; MA.156.1301/40.010101/1 dataset zh=甲 class=open describes=a ; MA.156.1301/40.010101/2 dataset zh=乙 class=open describes=a")
+	s.must("tangshan: allocate MA.156.1302.01 department zh=局")
+	for i := range cityid.MaxOpenRequests {
+		s.must("tangshan: request MA.156.1301/40.010101/%d MA.156.1302 as=r%d describes=a respond=%dh", 1+i%2, i, 30+i)
+	}
+	full := func() {
+		t.Helper()
+		s.refused(cityid.ErrQuota, "tangshan: request MA.156.1301/40.010101/1 MA.156.1302 as=more describes=a")
+	}
+	again := 0
+	room := func() {
+		t.Helper()
+		again++
+		s.must("tangshan: request MA.156.1301/40.010101/1 MA.156.1302 as=again%d describes=a respond=2000h", again)
+		full()
+	}
+	full()
+	s.must("tangshan: request MA.156.1301/40.010101/1 MA.156.1302.01 as=department describes=a")
+	s.must("mayor: grant r100")
+	room()
+	s.must("mayor: refuse r101")
+	room()
+	s.must("tangshan: revoke r102")
+	room()
+	s.must("tangshan: revoke r100")
+	full() // it was granted, and made room then
+	s.begin(31 * 3600)
+	full() // r0 has lapsed, but its day is not over
+	s.begin(17 * 3600)
+	for range 18 { // those of the second day
+		again++
+		s.must("tangshan: request MA.156.1301/40.010101/1 MA.156.1302 as=again%d describes=a respond=2000h", again)
+	}
+	full()
+	if what := broken(s.state, s.block.Time); what != "" {
+		t.Error(what)
+	}
+	s.begin(90 * 24 * 3600)
+	room2 := "tangshan: request MA.156.1301/40.010101/1 MA.156.1302 as=%s describes=a"
+	s.must(room2, "first")
+	s.must("tangshan: revoke first")
+	if s.state.Get(cityid.RequestsKey(cityid.MustParse("MA.156.1302"))) != nil {
+		t.Error("the count of a consumer without requests is kept")
 	}
 }
 

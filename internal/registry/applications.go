@@ -176,8 +176,14 @@ func (w *work) mayChangeApplication(p *cityid.Proposal, actor cityid.KeySet) err
 	return cityid.Errorf(cityid.ErrNotPermitted, "application %d can be changed by its applicant and by the member that brought it", p.Number)
 }
 
-// intakeDay counts the open applications of a member that expire on one day.
-type intakeDay struct {
+// countIntake adds delta to the open applications of the member that brought p
+// and returns how many it has.
+func (w *work) countIntake(p *cityid.Proposal, delta int) uint64 {
+	return w.countDays(cityid.IntakeKey(p.Intake), p.Expires, delta)
+}
+
+// openDay counts what is open and lapses on one day.
+type openDay struct {
 	_    struct{} `cbor:",toarray"`
 	Day  int64    // days since 1970-01-01 UTC
 	Open uint64
@@ -185,23 +191,22 @@ type intakeDay struct {
 
 const day = 86400
 
-// countIntake adds delta to the open applications of the member that brought p
-// and returns how many it has. One that expires counts until that day is over,
-// so what lapses needs nobody to clear it away.
-func (w *work) countIntake(p *cityid.Proposal, delta int) uint64 {
-	key := cityid.IntakeKey(p.Intake)
-	var list []intakeDay
+// countDays adds delta to the number, at key, of open things that lapse on the
+// day of a time, and returns how many are open. What lapses counts until that
+// day is over, so it needs nobody to clear it away.
+func (w *work) countDays(key []byte, lapses cityid.Time, delta int) uint64 {
+	var list []openDay
 	w.load(key, &list)
-	today, last := int64(w.block.Time/day), int64(p.Expires/day)
-	list = slices.DeleteFunc(list, func(d intakeDay) bool { return d.Day < today })
-	i, found := slices.BinarySearchFunc(list, last, func(d intakeDay, t int64) int { return int(d.Day - t) })
+	today, last := int64(w.block.Time/day), int64(lapses/day)
+	list = slices.DeleteFunc(list, func(d openDay) bool { return d.Day < today })
+	i, found := slices.BinarySearchFunc(list, last, func(d openDay, t int64) int { return int(d.Day - t) })
 	if !found && delta > 0 {
-		list = slices.Insert(list, i, intakeDay{Day: last})
+		list = slices.Insert(list, i, openDay{Day: last})
 	}
 	if found || delta > 0 {
 		list[i].Open += uint64(delta)
 	}
-	list = slices.DeleteFunc(list, func(d intakeDay) bool { return d.Open == 0 })
+	list = slices.DeleteFunc(list, func(d openDay) bool { return d.Open == 0 })
 	if len(list) == 0 {
 		w.delete(key)
 		return 0

@@ -18,7 +18,7 @@ func broken(s *mapState, now cityid.Time) string {
 	c := &census{
 		s: s, now: now, w: newWork(s, Block{Time: now}, nil, nil),
 		children: map[string]uint64{}, living: map[cityid.Code]uint64{}, aliases: map[string]bool{},
-		intake: map[string][]intakeDay{}, contest: map[string]bool{},
+		intake: map[string][]openDay{}, contest: map[string]bool{}, requests: map[string][]openDay{},
 	}
 	return c.check()
 }
@@ -32,7 +32,10 @@ type census struct {
 	living   map[cityid.Code]uint64
 	aliases  map[string]bool
 	contest  map[string]bool
-	intake   map[string][]intakeDay
+	intake   map[string][]openDay
+	requests map[string][]openDay // that wait, by the key that counts them
+	indexes  int                  // keys that find agreements
+	heads    int                  // of receipt logs
 	history  int
 }
 
@@ -47,6 +50,12 @@ func (c *census) check() string {
 			what = c.record([]byte(k))
 		case 'p':
 			what = c.proposal(c.s.values[k])
+		case 'a':
+			what = attestation([]byte(k), c.s.values[k])
+		case 'g':
+			what = c.agreement([]byte(k), c.s.values[k])
+		case 'l':
+			what = c.anchor([]byte(k), c.s.values[k])
 		case 'w':
 			var x cityid.Waiting
 			if err := cityid.Unmarshal(c.s.values[k], &x); err != nil {
@@ -149,23 +158,28 @@ func (c *census) proposal(raw []byte) string {
 	} else if p.StateAt(c.now).Open() {
 		return "an open application that is not in the contest for its code"
 	}
-	k, last := string(cityid.IntakeKey(p.Intake)), int64(p.Expires/day)
+	c.countDay(c.intake, cityid.IntakeKey(p.Intake), p.Expires)
+	return ""
+}
+
+// countDay counts something open that lapses at a time.
+func (c *census) countDay(into map[string][]openDay, key []byte, lapses cityid.Time) {
+	k, last := string(key), int64(lapses/day)
 	if last < int64(c.now/day) {
-		return ""
+		return
 	}
-	list := c.intake[k]
-	i, found := slices.BinarySearchFunc(list, last, func(d intakeDay, t int64) int { return int(d.Day - t) })
+	list := into[k]
+	i, found := slices.BinarySearchFunc(list, last, func(d openDay, t int64) int { return int(d.Day - t) })
 	if !found {
-		list = slices.Insert(list, i, intakeDay{Day: last})
+		list = slices.Insert(list, i, openDay{Day: last})
 	}
 	list[i].Open++
-	c.intake[k] = list
-	return ""
+	into[k] = list
 }
 
 // counts compares the recount with what the state says.
 func (c *census) counts() string {
-	history, contest := 0, uint64(0)
+	history, contest, indexes, heads := 0, uint64(0), 0, 0
 	for k, v := range c.s.values {
 		var what string
 		switch k[0] {
@@ -182,20 +196,21 @@ func (c *census) counts() string {
 			}
 		case 'q':
 			what = c.count(k, v)
+		case 'd', 'u':
+			indexes++
+		case 'n':
+			heads++
 		case 'k':
-			var list []intakeDay
-			if err := cityid.Unmarshal(v, &list); err != nil {
-				return err.Error()
-			}
-			list = slices.DeleteFunc(list, func(d intakeDay) bool { return d.Day < int64(c.now/day) })
-			if !slices.Equal(list, c.intake[k]) {
-				what = fmt.Sprintf("counts %v, the proposals %v", list, c.intake[k])
-			}
-			delete(c.intake, k)
+			what = c.days(c.intake, k, v)
+		case 'v':
+			what = c.days(c.requests, k, v)
 		}
 		if what != "" {
 			return fmt.Sprintf("%q: %s", k, what)
 		}
+	}
+	if indexes != c.indexes || heads != c.heads || len(c.requests) > 0 {
+		return fmt.Sprintf("%d keys that find agreements, not %d; %d heads of logs, not %d; not counted: %v", indexes, c.indexes, heads, c.heads, c.requests)
 	}
 	if len(c.children) > 0 || len(c.living) > 0 || len(c.intake) > 0 || history != c.history {
 		return fmt.Sprintf("not counted: %v %v %v, or history of no record", c.children, c.living, c.intake)
@@ -203,6 +218,20 @@ func (c *census) counts() string {
 	if n := c.w.counters().Applications; n != contest {
 		return fmt.Sprintf("%d applications, but %d in contests", n, contest)
 	}
+	return ""
+}
+
+// days checks one count of open things, and strikes it off the recount.
+func (c *census) days(recount map[string][]openDay, key string, raw []byte) string {
+	var list []openDay
+	if err := cityid.Unmarshal(raw, &list); err != nil {
+		return err.Error()
+	}
+	list = slices.DeleteFunc(list, func(d openDay) bool { return d.Day < int64(c.now/day) })
+	if !slices.Equal(list, recount[key]) {
+		return fmt.Sprintf("counts %v, not %v", list, recount[key])
+	}
+	delete(recount, key)
 	return ""
 }
 

@@ -48,6 +48,7 @@ type model struct {
 	now       cityid.Time
 	records   map[string]*modelRecord
 	proposals []*modelProposal
+	modelSharing
 }
 
 type modelRecord struct {
@@ -150,6 +151,7 @@ type step struct {
 	heir  string
 	n     int
 	by    []string
+	terms cityid.Terms // of a request
 }
 
 // apply says whether the registry will accept a step, and does it.
@@ -193,6 +195,8 @@ func (m *model) apply(s step) bool {
 		}
 	case "approve":
 		return s.n <= len(m.proposals) && m.approve(m.proposals[s.n-1], s.by)
+	default:
+		return m.share(s)
 	}
 	return true
 }
@@ -363,6 +367,9 @@ func (g *generator) step() step {
 		s.what, s.names, s.by = "status", "active", g.signers(up)
 		return s
 	}
+	if g.IntN(4) == 0 {
+		return g.sharing()
+	}
 	s.what = pick(g.Rand, []string{"allocate", "allocate", "allocate", "amend", "amend", "map", "rekey", "rekey", "status", "propose", "propose", "approve", "approve"})
 	s.by = g.signers(s.code)
 	switch s.what {
@@ -424,8 +431,10 @@ func (s *step) text() string {
 		return fmt.Sprintf("status %s %s rev=%d reason=dispute %s", s.code, s.names, s.rev, heir)
 	case "propose":
 		return fmt.Sprintf("propose { amend %s rev=%d zh=%s en=x }", s.code, s.rev, s.names)
-	default:
+	case "approve":
 		return fmt.Sprintf("approve %d", s.n)
+	default:
+		return s.sharingText()
 	}
 }
 
@@ -440,6 +449,11 @@ func newModel() *model {
 	add("MA.156.9003", "MA.156", "1(cy,cu)")
 	add("MA.156.1301", "MA.156", "1(k0,k1)")
 	add("MA.156.1302", "MA.156", "2(k2,k3,k4)")
+	for city, code := range modelDatasets {
+		class, _, _ := strings.Cut(code, "/1")
+		m.records[class] = &modelRecord{parent: city, status: "active", revision: 1}
+		m.records[code] = &modelRecord{parent: class, status: "active", revision: 1, kind: "dataset", names: "集"}
+	}
 	return m
 }
 
@@ -459,7 +473,7 @@ func runModel(t *testing.T, seed uint64, steps int) {
 	if err := w.found(standardGenesis(t, w.ring)); err != nil {
 		t.Fatal(err)
 	}
-	n := notation{world: w, shown: map[uint64]cityid.Digest{}}
+	n := notation{world: w, shown: map[uint64]cityid.Digest{}, terms: map[string]*cityid.Terms{}}
 	send := func(text string, by ...string) error {
 		ops, err := n.operations(tokens(text))
 		if err != nil {
@@ -474,6 +488,12 @@ func runModel(t *testing.T, seed uint64, steps int) {
 	}
 	for _, city := range []string{"MA.156.1301 city zh=一 en=x alias=gb2260:130100 policy=1(k0,k1)", "MA.156.1302 city zh=二 en=x alias=gb2260:130200 policy=2(k2,k3,k4)"} {
 		if err := send("allocate "+city, "an", "bo"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for city, code := range modelDatasets {
+		class, _, _ := strings.Cut(code, "/1")
+		if err := send(fmt.Sprintf("allocate %s class zh=类 ; %s dataset zh=集", class, code), newModel().records[city].policy.members...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -541,5 +561,5 @@ func (m *model) differs(r Reader) string {
 			return fmt.Sprintf("%s waits for %v, not %q", code, x, want.waiting)
 		}
 	}
-	return ""
+	return m.sharingDiffers(r)
 }

@@ -28,7 +28,10 @@ import (
 //	rekey    CODE policy=POLICY|inherit [recovery=POLICY]
 //	veto     CODE [override]
 //	map      CODE SCHEME:VALUE[/from=TIME][/until=TIME] [remove]
-//	attest   CODE TEXT
+//	attest   CODE TEXT [leaves=N] [from=TIME] [until=TIME]
+//	request  DATASET CONSUMER as=NAME [describes=TEXT] [odrl=TEXT] [from=TIME] [until=TIME] [respond=TIME] [staleness=N]
+//	grant    NAME | refuse NAME [note=TEXT] | revoke NAME [note=TEXT]
+//	anchor   CODE LOG TEXT [seq=N] [prev=TEXT|none] [bucket=N]   the root being the hash of TEXT
 //	propose  [expires=TIME] [note=TEXT] { OPERATION && ... }
 //	revise   NUMBER { apply ... | OPERATION && ... }
 //	approve  NUMBER [shown] | reject NUMBER note=TEXT [shown] | return NUMBER note=TEXT [shown]
@@ -37,7 +40,8 @@ import (
 //	validators KEY=POWER...
 //	trust    by=KEY,KEY... [version=N]                      the next trust root, signed by the keys
 //
-// CONTENT is any of zh=TEXT en=TEXT link=URL host=HOST at=LAT,LON doc=TEXT.
+// CONTENT is any of zh=TEXT en=TEXT link=URL host=HOST at=LAT,LON doc=TEXT, and for a dataset
+// class=CLASS describes=TEXT [schema=TEXT] [odrl=TEXT].
 // POLICY is THRESHOLD(MEMBER,...), a member being a code or keys joined by "|",
 // a key NAME[/ROLE+ROLE][/from=TIME][/until=TIME][/compromised=TIME]. TIME is
 // counted from the genesis, as 48h. Where a revision belongs, the current one is
@@ -46,6 +50,7 @@ import (
 type notation struct {
 	*world
 	shown map[uint64]cityid.Digest
+	terms map[string]*cityid.Terms // by the names they were given
 }
 
 // options are the words after a verb.
@@ -237,6 +242,12 @@ func parseContent(o *options) (cityid.Content, error) {
 	for _, label := range o.values["doc"] {
 		c.Documents = append(c.Documents, cityid.Document{Label: label, Digest: sha256.Sum256([]byte(label))})
 	}
+	if class := o.value("class"); class != "" {
+		c.Dataset = &cityid.Dataset{Document: hashOption(o, "describes"), Schema: hashOption(o, "schema"), Policy: hashOption(o, "odrl")}
+		if err := c.Dataset.Class.UnmarshalText([]byte(class)); err != nil {
+			return c, err
+		}
+	}
 	if at := o.value("at"); at != "" {
 		lat, lon, _ := strings.Cut(at, ",")
 		var l cityid.Location
@@ -247,6 +258,14 @@ func parseContent(o *options) (cityid.Content, error) {
 		return c, errors.Join(err, err2)
 	}
 	return c, nil
+}
+
+// hashOption is the hash of an option's value, or none.
+func hashOption(o *options, name string) cityid.Digest {
+	if v := o.value(name); v != "" {
+		return sha256.Sum256([]byte(v))
+	}
+	return cityid.Digest{}
 }
 
 func salt(name string) cityid.Digest { return sha256.Sum256([]byte("salt " + name)) }
@@ -361,6 +380,8 @@ func (n *notation) operation(verb string, rest []string) (op cityid.Operation, e
 		return n.onProposal(verb, rest)
 	case "params", "rule", "scheme", "validators", "trust":
 		return n.onZone(verb, parseOptions(rest))
+	case "request", "grant", "refuse", "revoke", "anchor":
+		return n.onSharing(verb, parseOptions(rest))
 	}
 	return n.onRecord(verb, parseOptions(rest))
 }
@@ -412,7 +433,11 @@ func (n *notation) onRecord(verb string, o *options) (op cityid.Operation, err e
 		// The entry looks like an option when it carries a time.
 		op.Map.Alias, err = parseAlias(o.word(1))
 	case "attest":
-		op.Attest = &cityid.Attest{Source: code, Digest: sha256.Sum256([]byte(o.word(1))), Label: o.word(1)}
+		op.Attest = &cityid.Attest{Source: code, Digest: sha256.Sum256([]byte(o.word(1))), Label: o.word(1), Leaves: o.number("leaves", 0)}
+		var err2 error
+		op.Attest.From, err = sinceGenesis(o.value("from"))
+		op.Attest.Until, err2 = sinceGenesis(o.value("until"))
+		err = errors.Join(err, err2)
 	case "withdraw":
 		op.Withdraw = &cityid.Withdraw{Source: code, Digest: sha256.Sum256([]byte(o.word(1)))}
 	default:

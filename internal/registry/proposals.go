@@ -157,18 +157,7 @@ func (a *assessment) met(keys cityid.KeySet) bool {
 // nobody approves yet.
 func (a *assessment) blocked(approving, rejecting cityid.KeySet) bool {
 	return slices.ContainsFunc(a.ops, func(o opWays) bool {
-		taken := slices.DeleteFunc(slices.Clone(o.quorums), func(qs []*cityid.Quorum) bool {
-			voices := cityid.KeySet{}
-			for _, q := range qs {
-				addKeys(voices, q)
-			}
-			for k := range approving {
-				if voices[k] {
-					return false
-				}
-			}
-			return true
-		})
+		taken := slices.DeleteFunc(slices.Clone(o.quorums), func(qs []*cityid.Quorum) bool { return !haveVoice(qs, approving) })
 		if len(taken) == 0 {
 			taken = o.quorums
 		}
@@ -176,6 +165,20 @@ func (a *assessment) blocked(approving, rejecting cityid.KeySet) bool {
 			return !slices.ContainsFunc(qs, func(q *cityid.Quorum) bool { return q != nil && q.Blocked(rejecting) })
 		})
 	})
+}
+
+// haveVoice reports whether some of the keys stand in some of the quorums.
+func haveVoice(qs []*cityid.Quorum, keys cityid.KeySet) bool {
+	voices := cityid.KeySet{}
+	for _, q := range qs {
+		addKeys(voices, q)
+	}
+	for k := range keys {
+		if voices[k] {
+			return true
+		}
+	}
+	return false
 }
 
 // concerns returns those of the keys that have a voice in some policy.

@@ -63,13 +63,15 @@ func Proposal(r Reader, block Block, number uint64) (*cityid.ProposalAnswer, err
 	return out, nil
 }
 
-// needs lists the policies of each operation's first way, each once.
+// needs lists the policies, each once, of the way of each operation in which
+// those who approve have a voice, or of its first.
 func (v *proposalView) needs() []cityid.Need {
 	approving, rejecting := keysOf(v.Approvals), keysOf(v.Rejections)
 	var out []cityid.Need
 	for _, o := range v.ops {
-		for i, q := range o.quorums[0] {
-			n := cityid.Need{Code: o.holders[0][i]}
+		taken := max(0, slices.IndexFunc(o.quorums, func(qs []*cityid.Quorum) bool { return haveVoice(qs, approving) }))
+		for i, q := range o.quorums[taken] {
+			n := cityid.Need{Code: o.holders[taken][i]}
 			if q == nil || slices.ContainsFunc(out, func(x cityid.Need) bool { return x.Code == n.Code }) {
 				continue
 			}

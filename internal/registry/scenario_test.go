@@ -181,6 +181,10 @@ func (s *scenario) command(name, rest string) (string, error) {
 		return s.lookup(arg(0), arg(1)), nil
 	case "attestation":
 		return s.attestation(cityid.MustParse(arg(0)), arg(1)), nil
+	case "agreement":
+		return s.agreement(arg(0))
+	case "logs":
+		return s.receiptLogs(cityid.MustParse(arg(0)))
 	case "zone":
 		return s.zone()
 	case "remembered":
@@ -283,6 +287,9 @@ func (s *scenario) get(code cityid.Code) (string, error) {
 	}
 	for _, h := range r.Content.Hosts {
 		fmt.Fprintf(&b, "  approves links to %s\n", h)
+	}
+	if d := r.Content.Dataset; d != nil {
+		fmt.Fprintf(&b, "  %s dataset, described by %s, schema %s, policy %s\n", d.Class, d.Document, orNone(d.Schema), orNone(d.Policy))
 	}
 	if l := r.Content.Location; l != nil {
 		text, err := l.MarshalJSON()
@@ -427,7 +434,11 @@ func (s *scenario) attestation(source cityid.Code, text string) string {
 	if err := cityid.Unmarshal(raw, &a); err != nil {
 		s.tb.Errorf("attestation: %v", err)
 	}
-	return fmt.Sprintf("%q attested by %s with %s at %s, withdrawn %s\n", a.Label, a.Source, a.Key, showTime(a.Changed.Time), showTime(a.Withdrawn))
+	batch := ""
+	if a.Leaves > 0 {
+		batch = fmt.Sprintf(", a batch of %d%s", a.Leaves, period(a.From, a.Until))
+	}
+	return fmt.Sprintf("%q%s attested by %s with %s at %s, withdrawn %s\n", a.Label, batch, a.Source, a.Key, showTime(a.Changed.Time), showTime(a.Withdrawn))
 }
 
 // zone prints parameters, validators and versions of the trust root.
