@@ -157,7 +157,7 @@ type Service struct {
 // Indicator says that a dataset carries an indicator of a city.
 type Indicator struct {
 	Type    fixed[indicatorType] `json:"@type"`
-	ID      string               `json:"propertyID"`         // "ISO 37120:2018 10.1"
+	ID      string               `json:"propertyID"`         // "37120:2018:10.1"
 	Unit    string               `json:"unitCode,omitempty"` // "UCUM:ug/m3", or an IRI that begins with [QUDTUnit]
 	Sources []Ref                `json:"wasDerivedFrom,omitempty"`
 }
@@ -285,6 +285,27 @@ func readEntry(b []byte, context bool) (*Dataset, []byte, error) {
 		understood = published
 	}
 	return doc.Dataset, published, same("dataset", given, understood)
+}
+
+// OnChain returns what the record of the dataset's code is to say of it: the
+// class, and the digests of the published document, of the JSON Schema that the
+// document names, and of the published policy.
+func (d *Dataset) OnChain() (cityid.Dataset, error) {
+	b, err := d.Encode()
+	if err != nil {
+		return cityid.Dataset{}, err
+	}
+	on := cityid.Dataset{Class: cityid.DatasetClass(d.Access), Document: Digest(b)}
+	if s := d.Schema(); s != nil {
+		on.Schema = s.Checksum.Value
+	}
+	if p := d.Policy(); p != nil {
+		if b, err = p.Encode(); err != nil {
+			return cityid.Dataset{}, err
+		}
+		on.Policy = Digest(b)
+	}
+	return on, nil
 }
 
 // Policy returns the dataset's usage policy, nil if there is none.

@@ -167,9 +167,9 @@ func TestParseDatasetRefuses(t *testing.T) {
 		{"distribution elsewhere", `https://id.example/MA.156.1301.03/20.030101/AIR1#json`, `https://id.example/MA.156.1301.03/20.030101/AIR2#json`, "a name of its own"},
 		{"size", `"accessURL":`, `"byteSize": "-1", "accessURL":`, "decimal digits"},
 		{"size with zeros", `"accessURL":`, `"byteSize": "01", "accessURL":`, "leading zeros"},
-		{"indicator", `ISO 37120:2018 8.1`, `ISO 9001:2015 8.1`, "identifier of an indicator"},
-		{"indicator text", `ISO 37120:2018 8.1`, `ISO 37120:2018 8.1 Fine particulate matter`, "identifier of an indicator"},
-		{"indicator twice", `ISO 37120:2018 8.7`, `ISO 37120:2018 8.1`, "stands there twice"},
+		{"indicator", `37120:2018:8.1`, `9001:2015:8.1`, "identifier of an indicator"},
+		{"indicator text", `37120:2018:8.1`, `37120:2018:8.1 Fine particulate matter`, "identifier of an indicator"},
+		{"indicator twice", `37120:2018:8.7`, `37120:2018:8.1`, "stands there twice"},
 		{"unit", `UCUM:ug/m3`, `micrograms`, "UCUM"},
 		{"source", `https://id.example/MA.156.1301.03/20.030102/000017`, `MA.156.1301.03/20.030102/000017`, "want https://"},
 		{"deep", `"title": {`, `"x": ` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `, "title": {`, "deeper than 32"},
@@ -190,6 +190,24 @@ func TestParseDatasetRefuses(t *testing.T) {
 				t.Errorf("%v has no code", err)
 			}
 		})
+	}
+}
+
+// TestOnChain compares what the record is to say with the documents.
+func TestOnChain(t *testing.T) {
+	d := airQuality(t)
+	on, err := d.OnChain()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := cityid.Dataset{Class: cityid.DatasetConditional, Document: dcat.Digest(encoded(t, d)), Schema: d.ConformsTo[0].Checksum.Value,
+		Policy: dcat.Digest(policyBytes(t, d.Policy()))}
+	if on != want {
+		t.Errorf("%+v, want %+v", on, want)
+	}
+	d.Access, d.Policies, d.ConformsTo = dcat.Closed, nil, nil
+	if on, err = d.OnChain(); err != nil || on != (cityid.Dataset{Class: cityid.DatasetClosed, Document: dcat.Digest(encoded(t, d))}) {
+		t.Errorf("%+v, %v", on, err)
 	}
 }
 

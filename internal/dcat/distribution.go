@@ -81,9 +81,9 @@ func (s *Service) check(path string) error {
 	return nil
 }
 
-// An indicator is named by the standard, its year, and the number within it;
+// An indicator is named by the number of an ISO standard, its year, and the number within it;
 // the standards' texts stay where they are.
-var indicatorID = regexp.MustCompile(`^ISO 371(20|22|23):20[0-9]{2} [1-9][0-9]?(\.[1-9][0-9]{0,2}){0,2}$`)
+var indicatorID = regexp.MustCompile(`^371(20|22|23):20[0-9]{2}:[1-9][0-9]?(\.[1-9][0-9]{0,2}){0,2}$`)
 
 // A UCUM code is printable ASCII without blanks.
 var ucum = regexp.MustCompile(`^UCUM:[!-~]{1,40}$`)
@@ -96,7 +96,7 @@ func (d *Dataset) checkIndicators() error {
 	for i := range d.Indicators {
 		x, at := &d.Indicators[i], "/variableMeasured/"+strconv.Itoa(i)
 		if !indicatorID.MatchString(x.ID) {
-			return invalid(at+"/propertyID", "%.60q: want the identifier of an indicator, such as ISO 37120:2018 10.1", x.ID)
+			return invalid(at+"/propertyID", "%.60q: want the identifier of an indicator, such as 37120:2018:10.1", x.ID)
 		}
 		if seen[x.ID] {
 			return invalid(at+"/propertyID", "%q stands there twice", x.ID)

@@ -37,7 +37,7 @@
 //	distribution         list of @id, title, description, accessURL, downloadURL, format, mediaType, license,
 //	                     rights, issued, modified, byteSize, checksum, and
 //	                     accessService: @id, title, endpointURL, endpointDescription, conformsTo
-//	variableMeasured     list of indicators: propertyID such as "ISO 37120:2018 8.1", unitCode such as
+//	variableMeasured     list of indicators: propertyID such as "37120:2018:8.1", unitCode such as
 //	                     "UCUM:ug/m3" or an IRI of QUDT, wasDerivedFrom: IRIs of the codes it comes from
 //
 // Names of the members hasPolicy, distribution, accessService, format and

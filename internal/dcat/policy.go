@@ -405,25 +405,25 @@ func (p *Policy) checkLists(path string) error {
 	return nil
 }
 
-// Admits reports why a consumer's agreement from one time until another, with
-// limits of requests and octets a day (0: none), is not covered by the policy;
-// nil if it is.
-func (p *Policy) Admits(consumer cityid.Code, from, until cityid.Time, requests, octets uint64) error {
+// Admits reports why the terms of an agreement are not covered by the policy: who
+// the consumer is, from and until when, and how many requests and octets a day;
+// nil if they are.
+func (p *Policy) Admits(t *cityid.Terms) error {
 	refuse := func(format string, args ...any) error { return cityid.Errorf(cityid.ErrNotPermitted, format, args...) }
 	admitted := len(p.Recipients) == 0
 	for _, r := range p.Recipients {
-		admitted = admitted || consumer.Within(r.code)
+		admitted = admitted || t.Consumer.Within(r.code)
 	}
 	switch {
 	case !admitted:
-		return refuse("the policy names recipients, and %s is none of them nor below one", consumer)
-	case from < p.From:
+		return refuse("the policy names recipients, and %s is none of them nor below one", t.Consumer)
+	case t.From < p.From:
 		return refuse("the policy permits use from %s", p.From)
-	case p.Until != 0 && (until == 0 || until > p.Until):
+	case p.Until != 0 && (t.Until == 0 || t.Until > p.Until):
 		return refuse("the policy permits use until %s", p.Until)
-	case p.Requests != 0 && (requests == 0 || requests > p.Requests):
+	case p.Requests != 0 && (t.Requests == 0 || t.Requests > p.Requests):
 		return refuse("the policy permits %d requests a day", p.Requests)
-	case p.Octets != 0 && (octets == 0 || octets > p.Octets):
+	case p.Octets != 0 && (t.Octets == 0 || t.Octets > p.Octets):
 		return refuse("the policy permits %d octets a day", p.Octets)
 	}
 	return nil

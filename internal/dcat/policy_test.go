@@ -187,44 +187,37 @@ func TestPolicyTerms(t *testing.T) {
 
 func TestPolicyAdmits(t *testing.T) {
 	p := fullPolicy(t)
-	within := func(change func(a *admission)) admission {
-		a := admission{cityid.MustParse("MA.156.1302"), p.From, p.Until, 1000, 1 << 40}
-		change(&a)
+	within := func(change func(a *cityid.Terms)) *cityid.Terms {
+		a := &cityid.Terms{Consumer: cityid.MustParse("MA.156.1302"), From: p.From, Until: p.Until, Requests: 1000, Octets: 1 << 40}
+		change(a)
 		return a
 	}
 	for _, c := range []struct {
 		name string
-		a    admission
+		a    *cityid.Terms
 		want string
 	}{
-		{"all", within(func(*admission) {}), ""},
-		{"a department", within(func(a *admission) { a.consumer = cityid.MustParse("MA.156.1302.01") }), ""},
-		{"a city of the province", within(func(a *admission) { a.consumer = cityid.MustParse("MA.156.1305") }), ""},
-		{"another province", within(func(a *admission) { a.consumer = cityid.MustParse("MA.156.1401") }), "none of them"},
-		{"above", within(func(a *admission) { a.consumer = cityid.MustParse("MA.156") }), "none of them"},
-		{"early", within(func(a *admission) { a.from-- }), "use from"},
-		{"late", within(func(a *admission) { a.until++ }), "use until"},
-		{"without end", within(func(a *admission) { a.until = 0 }), "use until"},
-		{"more requests", within(func(a *admission) { a.requests++ }), "1000 requests"},
-		{"any requests", within(func(a *admission) { a.requests = 0 }), "1000 requests"},
-		{"more octets", within(func(a *admission) { a.octets++ }), "octets a day"},
-		{"any octets", within(func(a *admission) { a.octets = 0 }), "octets a day"},
+		{"all", within(func(*cityid.Terms) {}), ""},
+		{"a department", within(func(a *cityid.Terms) { a.Consumer = cityid.MustParse("MA.156.1302.01") }), ""},
+		{"a city of the province", within(func(a *cityid.Terms) { a.Consumer = cityid.MustParse("MA.156.1305") }), ""},
+		{"another province", within(func(a *cityid.Terms) { a.Consumer = cityid.MustParse("MA.156.1401") }), "none of them"},
+		{"above", within(func(a *cityid.Terms) { a.Consumer = cityid.MustParse("MA.156") }), "none of them"},
+		{"early", within(func(a *cityid.Terms) { a.From-- }), "use from"},
+		{"late", within(func(a *cityid.Terms) { a.Until++ }), "use until"},
+		{"without end", within(func(a *cityid.Terms) { a.Until = 0 }), "use until"},
+		{"more requests", within(func(a *cityid.Terms) { a.Requests++ }), "1000 requests"},
+		{"any requests", within(func(a *cityid.Terms) { a.Requests = 0 }), "1000 requests"},
+		{"more octets", within(func(a *cityid.Terms) { a.Octets++ }), "octets a day"},
+		{"any octets", within(func(a *cityid.Terms) { a.Octets = 0 }), "octets a day"},
 	} {
-		err := p.Admits(c.a.consumer, c.a.from, c.a.until, c.a.requests, c.a.octets)
+		err := p.Admits(c.a)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 	}
-	if err := (&dcat.Policy{}).Admits(cityid.MustParse("MA.156.1401"), 1, 0, 0, 0); err != nil {
+	if err := (&dcat.Policy{}).Admits(&cityid.Terms{Consumer: cityid.MustParse("MA.156.1401"), From: 1}); err != nil {
 		t.Error(err)
 	}
-}
-
-// admission is what [dcat.Policy.Admits] is asked.
-type admission struct {
-	consumer         cityid.Code
-	from, until      cityid.Time
-	requests, octets uint64
 }
 
 func FuzzParsePolicy(f *testing.F) {

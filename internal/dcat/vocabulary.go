@@ -93,30 +93,23 @@ func ParseSchemeTerm(iri string) (scheme, value string, err error) {
 	return "", "", err
 }
 
-// Access says who gets the data. Its text form is an IRI of [EUAccess]. The
-// numbers are those of the classes on the chain.
-type Access uint8
+// Access says who gets the data: the class that the chain knows, zero for none.
+// Its text form is an IRI of [EUAccess]: PUBLIC for open, RESTRICTED for
+// conditional, NON_PUBLIC for closed.
+type Access cityid.DatasetClass
 
 // Who gets the data.
 const (
-	Open        Access = iota + 1 // anybody: PUBLIC
-	Conditional                   // who has an agreement: RESTRICTED
-	Closed                        // nobody else: NON_PUBLIC
+	Open        = Access(cityid.DatasetOpen)
+	Conditional = Access(cityid.DatasetConditional)
+	Closed      = Access(cityid.DatasetClosed)
 )
 
 var accessNames = [...]string{Open: "PUBLIC", Conditional: "RESTRICTED", Closed: "NON_PUBLIC"}
 
-// String returns "open", "conditional" or "closed", empty for none.
-func (a Access) String() string {
-	if int(a) >= len(accessNames) {
-		return ""
-	}
-	return [...]string{"", "open", "conditional", "closed"}[a]
-}
-
 // MarshalText returns the IRI, empty for none.
 func (a Access) MarshalText() ([]byte, error) {
-	if a == 0 || int(a) >= len(accessNames) {
+	if !cityid.DatasetClass(a).Valid() {
 		return nil, nil
 	}
 	return []byte(EUAccess + accessNames[a]), nil
@@ -134,7 +127,7 @@ func (a *Access) UnmarshalText(text []byte) error {
 }
 
 func (a Access) check(path string) error {
-	if int(a) >= len(accessNames) {
+	if a != 0 && !cityid.DatasetClass(a).Valid() {
 		return invalid(path, "access is open, conditional or closed")
 	}
 	return nil
