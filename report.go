@@ -22,12 +22,12 @@ import (
 const (
 	ReportVersion = 1    // of receipts
 	MaxReportText = 2000 // characters of a report's text
+	MaxReportNote = 500  // characters of what a department says about it
 
 	// MaxReportFile bounds a receipt's file, in octets.
 	MaxReportFile = 16 << 10
 
-	maxReportOctets = 4 * MaxReportText
-	symbolPrefix    = "CITYID-RECEIPT:"
+	symbolPrefix = "CITYID-RECEIPT:"
 )
 
 // ReportCategory says what is wrong.
@@ -114,14 +114,22 @@ func (r *Report) Check() error {
 		return Errorf(ErrInvalid, "category: want one of %s", strings.Join(reportCategoryNames[1:], ", "))
 	case r.Text == "" && r.Category == ReportOther:
 		return Errorf(ErrInvalid, "the category other needs a text that says what is wrong")
-	case len(r.Text) > maxReportOctets || utf8.RuneCountInString(r.Text) > MaxReportText:
-		return Errorf(ErrTooLarge, "the text has %d characters: at most %d", utf8.RuneCountInString(r.Text), MaxReportText)
-	case !utf8.ValidString(r.Text) || !norm.NFC.IsNormalString(r.Text) || strings.TrimSpace(r.Text) != r.Text:
-		return Errorf(ErrInvalid, "the text is not UTF-8 in normal form C without blanks at its ends")
 	}
-	for _, c := range r.Text {
-		if c != '\n' && unicode.In(c, unicode.C, unicode.Zl, unicode.Zp) || c == utf8.RuneError {
-			return Errorf(ErrInvalid, "the text contains the control character %U", c)
+	return checkLines("the text", r.Text, MaxReportText, "\n")
+}
+
+// checkLines accepts text for people of so many characters, and with the control
+// characters named.
+func checkLines(what, text string, most int, controls string) error {
+	if n := utf8.RuneCountInString(text); n > most {
+		return Errorf(ErrTooLarge, "%s has %d characters: at most %d", what, n, most)
+	}
+	if !utf8.ValidString(text) || !norm.NFC.IsNormalString(text) || strings.TrimSpace(text) != text {
+		return Errorf(ErrInvalid, "%s is not UTF-8 in normal form C without blanks at its ends", what)
+	}
+	for _, c := range text {
+		if !strings.ContainsRune(controls, c) && unicode.In(c, unicode.C, unicode.Zl, unicode.Zp) || c == utf8.RuneError {
+			return Errorf(ErrInvalid, "%s contains the control character %U", what, c)
 		}
 	}
 	return nil
@@ -366,5 +374,5 @@ func (c *ReportChange) Check() error {
 	case !c.Department.IsZero() && c.To != ReportAssigned:
 		return Errorf(ErrInvalid, "a report is passed on by assigning it")
 	}
-	return CheckText("the note", c.Note, false)
+	return checkLines("the note", c.Note, MaxReportNote, "")
 }

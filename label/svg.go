@@ -82,6 +82,13 @@ func (s *Symbol) SVG(o SVGOptions) ([]byte, error) {
 	box := s.modules + 2*Quiet
 	height := float64(box)
 	var lines []line
+	title := ""
+	if s.code.IsZero() && o.Caption != nil {
+		return nil, errors.New("a symbol of a text has no caption")
+	}
+	if !s.code.IsZero() {
+		title = "<title>" + html.EscapeString(s.code.Display()) + "</title>"
+	}
 	if o.Caption != nil {
 		if err := o.Caption.check(); err != nil {
 			return nil, fmt.Errorf("label for %s: %w", s.code, err)
@@ -98,8 +105,8 @@ func (s *Symbol) SVG(o SVGOptions) ([]byte, error) {
 		mm := o.SideMM / float64(s.modules)
 		fmt.Fprintf(&b, ` width="%smm" height="%smm"`, decimal(float64(box)*mm), decimal(height*mm))
 	}
-	fmt.Fprintf(&b, ` viewBox="0 0 %d %s"><title>%s</title><rect width="100%%" height="100%%" fill="#fff"/><path stroke="#000" shape-rendering="crispEdges" d="%s"/>`,
-		box, decimal(height), html.EscapeString(s.code.Display()), s.path())
+	fmt.Fprintf(&b, ` viewBox="0 0 %d %s">%s<rect width="100%%" height="100%%" fill="#fff"/><path stroke="#000" shape-rendering="crispEdges" d="%s"/>`,
+		box, decimal(height), title, s.path())
 	y := float64(box)
 	for _, l := range lines {
 		y += l.size * lineSpace

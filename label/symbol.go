@@ -69,10 +69,10 @@ var fieldVersions = map[Level][]struct{ version, characters int }{
 }
 
 // Symbol is a QR symbol together with what is printed beside it. It is
-// immutable; only [FieldSymbol] and [CertificateSymbol] build one.
+// immutable; only [FieldSymbol], [CertificateSymbol] and [TextSymbol] build one.
 type Symbol struct {
 	text    string
-	code    cityid.Code
+	code    cityid.Code // zero: of a text
 	host    string
 	dates   string // of a certificate, to be printed; else empty
 	modules int
@@ -154,6 +154,26 @@ func CertificateSymbolAt(u PublicURL, c Certificate, level Level) (*Symbol, erro
 	s := newSymbol(q, text, u, c.Code)
 	s.dates = c.Issued.String() + " / " + c.Expires.String()
 	return s, nil
+}
+
+// MaxTextSymbol is how many octets the text of [TextSymbol] may have: what a
+// symbol of level M and at most 109x109 modules holds.
+const MaxTextSymbol = 800
+
+// TextSymbol returns a symbol of level M for a text that is no label, such as the
+// address of a page: 1 to 800 printable ASCII characters. Its SVG has no caption.
+func TextSymbol(text string) (*Symbol, error) {
+	if len(text) < 1 || len(text) > MaxTextSymbol {
+		return nil, fmt.Errorf("symbol of a text of %d octets: want 1 to %d", len(text), MaxTextSymbol)
+	}
+	if i := strings.IndexFunc(text, func(c rune) bool { return c < ' ' || c > '~' }); i >= 0 {
+		return nil, fmt.Errorf("symbol of a text: octet %d is no printable ASCII", i)
+	}
+	q, err := qrcode.New(text, recovery[LevelM])
+	if err != nil {
+		return nil, fmt.Errorf("symbol of a text: %w", err)
+	}
+	return newSymbol(q, text, PublicURL{}, cityid.Code{}), nil
 }
 
 func newSymbol(q *qrcode.QRCode, text string, u PublicURL, code cityid.Code) *Symbol {

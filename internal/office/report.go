@@ -37,7 +37,7 @@ import (
 
 // Limits on reports.
 const (
-	MaxReportPhoto = 4 << 20 // bytes of a photograph as it is kept
+	MaxReportPhoto = 8 << 20 // bytes of a photograph as it is kept
 
 	maxReportSteps = 100
 	maxReports     = 200 // in one list
