@@ -29,6 +29,7 @@ var bodies = []struct {
 	{"/apply/draft/evidence", plainBody, maxDocuments + plainBody},
 	{"/field/", plainBody, 2*maxFieldPhoto + plainBody},
 	{"/labels", maxPasted + plainBody, maxPhoto + plainBody},
+	{"/report/", plainBody, maxFieldPhoto + plainBody},
 	{"/prove/", 4 * maxApplicationFile, 4 * maxApplicationFile},
 	{"/verify/", plainBody, maxPhoto + plainBody},
 	{"/work/", 4 << 20, bulk.MaxFile + plainBody},
@@ -38,8 +39,11 @@ var bodies = []struct {
 // MaxBody returns how many octets the body of a request to the pages may have;
 // pages that take files bound each of them besides.
 func MaxBody(r *http.Request) int64 {
-	if r.URL.Path == evidencePath {
+	switch r.URL.Path {
+	case evidencePath:
 		return office.MaxEnvelope
+	case reportsPath:
+		return maxReportJSON
 	}
 	for _, lang := range languages {
 		path, ok := strings.CutPrefix(r.URL.Path, "/"+lang)

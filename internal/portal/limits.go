@@ -14,20 +14,20 @@ import (
 // Limits bound how often one client address may do what costs others something.
 // A nil Limits limits nothing.
 type Limits struct {
-	visits, attempts, uploads, drafts, applications, deliveries, frames *web.Limiter
+	visits, attempts, uploads, drafts, applications, deliveries, frames, reports *web.Limiter
 }
 
 // NewLimits returns the usual limits: 120 visits of pages that begin something
 // in a minute, 20 attempts to sign in or open a draft, 120 deliveries from other
-// offices, 300 frames of a camera, and 60 uploads, 30 new drafts and 10
-// applications in an hour; each may come at once.
+// offices, 300 frames of a camera, and 60 uploads, 30 new drafts, 30 reports and
+// 10 applications in an hour; each may come at once.
 func NewLimits() *Limits {
 	of := func(n int, in time.Duration) *web.Limiter {
 		return web.NewLimiter(web.LimiterConfig{Every: in / time.Duration(n), Burst: n, Clients: 100_000})
 	}
 	return &Limits{
 		visits: of(120, time.Minute), attempts: of(20, time.Minute), uploads: of(60, time.Hour), applications: of(10, time.Hour),
-		deliveries: of(120, time.Minute), frames: of(300, time.Minute), drafts: of(30, time.Hour),
+		deliveries: of(120, time.Minute), frames: of(300, time.Minute), drafts: of(30, time.Hour), reports: of(30, time.Hour),
 	}
 }
 
@@ -93,4 +93,12 @@ func (l *Limits) Draft(r *http.Request) error {
 		return nil
 	}
 	return take(l.drafts, r)
+}
+
+// Report counts a report that is handed in.
+func (l *Limits) Report(r *http.Request) error {
+	if l == nil {
+		return nil
+	}
+	return take(l.reports, r)
 }

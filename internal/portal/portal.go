@@ -124,6 +124,8 @@ type portal struct {
 	docket     *docket
 	tally      *tally
 	attempts   attempts      // to bring applications onto the chain
+	receipts   receiptCheck  // of the intake key
+	duties     *duties       // who is responsible by now for what was reported
 	receiving  *web.Slots    // of envelopes that are being taken
 	uploading  *web.Slots    // of documents that are being handed in
 	decoding   chan struct{} // holds one for each photograph being read
@@ -150,6 +152,7 @@ func New(c Config) (*Portal, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &portal{Config: c, secure: origin.Scheme == "https", crossForms: http.NewCrossOriginProtection(), decoding: make(chan struct{}, 2), printing: make(chan struct{}, 2)}
+	p.duties = &duties{portal: p}
 	p.docket, p.tally = &docket{source: c.Source, office: c.Office}, &tally{source: c.Source}
 	p.receiving, p.uploading = web.NewSlots(receivingAtOnce), web.NewSlots(uploadingAtOnce)
 	if err := p.crossForms.AddTrustedOrigin(c.Origin); err != nil { // a proxy may not hand on the host that browsers see
@@ -185,6 +188,9 @@ func (p *portal) handler() http.Handler {
 	}
 	mux.HandleFunc("GET /static/{hash}/{name}", p.assets.serve)
 	mux.HandleFunc("POST "+evidencePath, p.receiveEvidence)
+	for pattern, e := range p.programs() {
+		mux.Handle(pattern, p.program(e))
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Vary", "Accept-Language, Cookie")
 		w.Header().Set("Cache-Control", "no-cache")
@@ -204,7 +210,7 @@ func (p *portal) handler() http.Handler {
 func (p *portal) screens() map[string]endpoint {
 	out := p.readScreens()
 	for _, more := range []map[string]endpoint{
-		p.chainScreens(), p.verifyScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(), p.importScreens(), p.workScreens(), p.labelScreens(), p.fieldScreens(),
+		p.chainScreens(), p.verifyScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(), p.importScreens(), p.workScreens(), p.labelScreens(), p.fieldScreens(), p.reportScreens(),
 	} {
 		maps.Copy(out, more)
 	}

@@ -27,6 +27,7 @@ import (
 //	/work/CODE/aliases    crosswalk entries
 //	/work/CODE/policy     whose keys decide, and how many
 //	/work/CODE/audit      an archive of all changes in a period
+//	/work/CODE/reports    what people reported, see report.go
 //
 // Everybody may look. A form is shown to whoever has a voice in the policy that
 // decides, and ends on the page for signing: as the change itself if the
@@ -70,6 +71,7 @@ func (p *portal) workSteps() map[string]workStep {
 		"links":    {p.workLinks, p.workLinksSend},
 		"many":     {p.workMany, p.workManySend},
 		"policy":   {p.workKeys, p.workKeysSend},
+		"reports":  {show: p.workReports},
 		"status":   {p.workStatus, p.workStatusSend},
 		"veto":     {nil, p.workVeto},
 		"withdraw": {nil, p.workWithdraw},

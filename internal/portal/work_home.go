@@ -36,6 +36,7 @@ type workCode struct {
 	Tag     tag
 	Control bool
 	Counts  []countItem
+	Reports int // open ones that it, or what lies below it, is responsible for; -1: not for this visitor
 }
 
 // workChange is something that happened lately.
@@ -71,10 +72,14 @@ func (p *portal) work(w http.ResponseWriter, r *http.Request, pg *page) error {
 		if err != nil {
 			return err
 		}
+		reports, err := pg.openReports(h.Code)
+		if err != nil {
+			return err
+		}
 		codes = append(codes, h.Code)
 		data.Codes = append(data.Codes, workCode{
 			place: place{h.Code, pg.NameOf(h.Names, h.Code), pg.Kind(h.Kind), pg.URL("/work/", h.Code.String())}, Tag: pg.StatusTag(h.Status),
-			Roles: describe.Roles(pg.Lang, h.Roles), Control: h.Roles&cityid.RoleControl != 0, Counts: counts,
+			Roles: describe.Roles(pg.Lang, h.Roles), Control: h.Roles&cityid.RoleControl != 0, Counts: counts, Reports: reports,
 		})
 	}
 	var err error

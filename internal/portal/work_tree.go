@@ -35,6 +35,7 @@ type workTree struct {
 	Complete  bool // or carry it out
 	Proposals []proposalLine
 	Objects   bool // the code may be given objects or classes: import makes sense
+	Reports   int  // open ones; -1: not for this visitor
 }
 
 type workRow struct {
@@ -69,6 +70,9 @@ func (p *portal) workTree(w http.ResponseWriter, r *http.Request, pg *page, at *
 		return err
 	}
 	if data.Quotas, err = pg.quotas(at); err != nil {
+		return err
+	}
+	if data.Reports, err = pg.openReports(at.Code()); err != nil {
 		return err
 	}
 	data.Objects = at.Code().Item() == "" && slices.ContainsFunc(data.Quotas, func(q quota) bool { return !q.Apex })
