@@ -367,6 +367,8 @@ func (c *ReportChange) Check() error {
 		ReportAssigned: {ReportAssigned, ReportFixed, ReportDeclined},
 	}[c.From]
 	switch {
+	case c.From.Valid() && !c.From.Open():
+		return Errorf(ErrClosed, "the report is %s: hand in another one if something is still wrong", c.From)
 	case !slices.Contains(to, c.To):
 		return Errorf(ErrStatus, "a report that is %s can not become %s", c.From, c.To)
 	case !c.To.Open() && c.Note == "":

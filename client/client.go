@@ -84,6 +84,8 @@ type Client struct {
 	timeout   time.Duration
 	maxAnswer int64
 	userAgent string
+	language  string // Accept-Language; "": none
+	cookie    string // of a session; "": none
 }
 
 // An Option changes a [Client] while [New] builds it.
@@ -103,6 +105,10 @@ func WithTransport(t http.RoundTripper) Option { return func(c *Client) { c.http
 
 // WithUserAgent sets the User-Agent header; the default is "cityid-client".
 func WithUserAgent(s string) Option { return func(c *Client) { c.userAgent = s } }
+
+// WithLanguage sets in which language a portal's pages are to be named, as in
+// [Client.SendReport]: "zh" or "en". Answers themselves have none.
+func WithLanguage(lang string) Option { return func(c *Client) { c.language = lang } }
 
 // New returns a client of the node at an address such as
 // "https://id.example.org" or "http://127.0.0.1:8080/prefix". It makes no
@@ -131,11 +137,12 @@ type answer struct {
 	status    int
 	mediaType string
 	location  string
+	cookies   []*http.Cookie
 	body      []byte
 }
 
 // call sends a request and returns the answer. If that is a problem, the error
-// tells of it; any other status than 200 and 202 is an error without an answer.
+// tells of it; any other status than 200, 201 and 202 is an error without an answer.
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, contentType string, body []byte, accept string) (*answer, error) {
 	if c.timeout > 0 {
 		var cancel context.CancelFunc
@@ -156,7 +163,7 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 	switch {
 	case a.mediaType == problemType && a.status >= 400:
 		return a, decodeProblem(a)
-	case a.status == http.StatusOK || a.status == http.StatusAccepted && method == http.MethodPost:
+	case a.status == http.StatusOK || (a.status == http.StatusAccepted || a.status == http.StatusCreated) && method == http.MethodPost:
 		if a.mediaType != accept {
 			return nil, fmt.Errorf("%s answers with %.60q instead of %s: is it a node of cityid", address, a.mediaType, accept)
 		}
@@ -189,8 +196,10 @@ func (c *Client) try(ctx context.Context, method, address, contentType string, b
 	}
 	request.Header.Set("User-Agent", c.userAgent)
 	request.Header.Set("Accept", accept)
-	if contentType != "" {
-		request.Header.Set("Content-Type", contentType)
+	for name, value := range map[string]string{"Content-Type": contentType, "Accept-Language": c.language, "Cookie": c.cookie} {
+		if value != "" {
+			request.Header.Set(name, value)
+		}
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
@@ -213,7 +222,7 @@ func (c *Client) try(ctx context.Context, method, address, contentType string, b
 	if int64(len(content)) > limit {
 		return nil, fmt.Errorf("%s: the answer is larger than %d octets", address, limit)
 	}
-	return &answer{response.StatusCode, mediaType, response.Header.Get("Location"), content}, nil
+	return &answer{response.StatusCode, mediaType, response.Header.Get("Location"), response.Cookies(), content}, nil
 }
 
 // unreachable returns the error for a request without an answer. One that the

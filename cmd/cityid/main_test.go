@@ -6,6 +6,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -18,6 +19,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"cityid"
+	"cityid/keys"
+	"cityid/label"
 )
 
 // TestMain lets the test binary be the cityid command, so that scripts run the
@@ -43,7 +48,8 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"freeport": freePort, "await": await, "exits": exits, "flipbytes": flipBytes, "rows": rows, "awaitsize": awaitSize, "extract": extract, "swap": swap, "fetch": fetch,
+			"freeport": freePort, "await": await, "exits": exits, "flipbytes": flipBytes, "rows": rows, "awaitsize": awaitSize, "extract": extract, "swap": swap,
+			"reportlink": reportLink, "flipreceipt": flipReceipt, "forgereceipt": forgeReceipt, "fetch": fetch,
 		},
 	}
 	testscript.Run(t, p)
@@ -144,6 +150,49 @@ func flipBytes(ts *testscript.TestScript, _ bool, args []string) {
 		var out, talk bytes.Buffer
 		code := run(context.Background(), []string{"verify", path, "--trust", trust}, &terminal{out: &out, err: &talk})
 		if code == exitDone {
+			ts.Fatalf("byte %d of %d changed, and still: %s", i, len(b), out.String())
+		}
+	}
+}
+
+// reportLink writes the link of a report that was sent: reportlink JSON FILE.
+func reportLink(ts *testscript.TestScript, _ bool, args []string) {
+	var sent cityid.ReportSent
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &sent))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(sent.Page+"\n"), 0o600))
+}
+
+// forgeReceipt draws the symbol of a receipt, and signs the same receipt with a
+// key of its own: forgereceipt FILE PNG FORGED.
+func forgeReceipt(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := cityid.DecodeReportFile([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	symbol, err := label.TextSymbol(f.Symbol())
+	ts.Check(err)
+	png, err := symbol.PNG(6)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), png, 0o600))
+	k, err := keys.Generate(keys.P256, nil)
+	ts.Check(err)
+	forged, err := cityid.SignReport(f.Receipt, signerOf(k))
+	ts.Check(err)
+	forged.Opening = f.Opening
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), cityid.MustMarshal(forged), 0o600))
+}
+
+// flipReceipt changes each byte of a receipt in turn and demands that none is
+// found valid: flipreceipt FILE TRUST BUNDLE.
+func flipReceipt(ts *testscript.TestScript, _ bool, args []string) {
+	file, trust, bundle := ts.MkAbs(args[0]), ts.MkAbs(args[1]), ts.MkAbs(args[2])
+	b, err := os.ReadFile(file)
+	ts.Check(err)
+	for i := range b {
+		changed := bytes.Clone(b)
+		changed[i] ^= 1 << (i % 8)
+		path := file + ".changed"
+		ts.Check(os.WriteFile(path, changed, 0o600))
+		var out, talk bytes.Buffer
+		if code := run(context.Background(), []string{"report", "check", path, "--trust", trust, "--bundle", bundle}, &terminal{out: &out, err: &talk}); code == exitDone {
 			ts.Fatalf("byte %d of %d changed, and still: %s", i, len(b), out.String())
 		}
 	}

@@ -259,7 +259,7 @@ type deskFlags struct {
 func (d *deskFlags) setup(f *flags) {
 	f.StringVar(&d.member, "member", "", "`code` of the institution whose portal this is: its officers see evidence and the intake")
 	f.StringVar(&d.evidenceKey, "evidence-key", "", "the institution's x25519 key (`name` or file), which opens evidence")
-	f.StringVar(&d.intakeKey, "intake-key", "", "a key (`name` or file) with no role but intake, which brings applications onto the chain as they are handed in; without it a clerk does")
+	f.StringVar(&d.intakeKey, "intake-key", "", "a key (`name` or file) with no role but intake, which brings applications onto the chain as they are handed in, and signs the receipts of reports")
 	f.StringVar(&d.deliverTo, "deliver-to", "", "`networks` evidence may be sent to besides public addresses, separated by commas")
 	d.secret.flags(f)
 }

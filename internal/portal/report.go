@@ -111,9 +111,12 @@ func (pg *page) readReport(code cityid.Code, in reportInput) (office.NewReport, 
 	}
 	content := cityid.Report{Category: n.Category, Text: n.Text}
 	if err := content.Check(); err != nil {
-		f := wrong("text", "report.wrong.text", cityid.CodeOf(err), "%v", err)
-		if f.args = []any{cityid.MaxReportText}; n.Text == "" {
+		f := &reportFault{field: "text", key: "report.wrong.text", args: []any{cityid.MaxReportText}}
+		if n.Text == "" {
 			f.key, f.args = "report.wrong.other", nil
+		}
+		if !errors.As(err, &f.err) {
+			return n, err
 		}
 		return n, f
 	}

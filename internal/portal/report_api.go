@@ -29,6 +29,7 @@ import (
 //
 //	POST /office/challenge                         {}: {"challenge": "…", "origin": "…"}
 //	POST /office/sign-in                           {"challenge": "…", "key": "…", "signature": "…"}
+//	POST /office/sign-out                          {}
 //	GET  /office/reports?at=CODE                   ReportPage; also open=true, state, category, before, limit
 //	GET  /office/reports/NUMBER                    ReportEntry
 //	GET  /office/reports/NUMBER/photo              JPEG
@@ -45,6 +46,7 @@ func (p *portal) programs() map[string]endpoint {
 	return map[string]endpoint{
 		"POST /office/challenge":               p.apiChallenge,
 		"POST /office/sign-in":                 p.signIn,
+		"POST /office/sign-out":                p.apiSignOut,
 		"POST /office/reports":                 p.apiReport,
 		"GET /office/reports":                  p.apiReports,
 		"GET /office/reports/{number}":         p.apiReportOne,
@@ -88,6 +90,16 @@ func (p *portal) apiChallenge(w http.ResponseWriter, r *http.Request, pg *page) 
 		return err
 	}
 	return pg.json(w, r, map[string]string{"challenge": challenge, "origin": p.Origin})
+}
+
+func (p *portal) apiSignOut(w http.ResponseWriter, r *http.Request, pg *page) error {
+	if pg.session != nil {
+		if err := p.Office.EndSession(r.Context(), pg.session.token); err != nil && !errors.Is(err, office.ErrNotFound) {
+			return err
+		}
+		p.setSession(w, "")
+	}
+	return pg.json(w, r, struct{}{})
 }
 
 // apiReport takes a report.
