@@ -19,8 +19,8 @@ func TestTextSymbol(t *testing.T) {
 	for text, modules := range map[string]int{
 		"a": 21,
 		"https://id.example/zh/receipt/17?token=K7QW2M9D0XJ4TB8N6R3HVYC5GZ": 37,
-		"CITYID-RECEIPT:" + string(upper): 65,
-		strings.Repeat("~", MaxTextSymbol): 109,
+		"CITYID-RECEIPT:" + string(upper):                                   65,
+		strings.Repeat("~", MaxTextSymbol):                                  109,
 	} {
 		s, err := TextSymbol(text)
 		if err != nil {
