@@ -185,6 +185,9 @@ func (c *checker) checkRecords() (string, *finding) {
 			return "", invalid(ReasonRecord, "the record of %s was made later than the header", r.Code)
 		}
 	}
+	if len(c.res.Records) == 0 && c.b.Kind == cityid.AnswerEntries {
+		return "none among the entries", nil
+	}
 	if len(c.res.Records) == 0 {
 		return "the state holds none", nil
 	}

@@ -389,7 +389,9 @@ func encode(t testing.TB, b *verify.Bundle) []byte {
 //	height 30     five years later
 //	height 31     trust root version 4
 //	height 32     a transaction, which extends the block log to it
-//	height 34     the last
+//	height 35     data is shared: a dataset, agreements, anchors, an attestation
+//	height 37     the attestation is withdrawn
+//	height 38     the last
 func story() *chain {
 	c := newChain("cityid-7Kq2", cityid.MustParse("MA"), names("a b c d"))
 	c.write(cityid.ParamsKey, []byte{0xa0})
@@ -427,6 +429,10 @@ func story() *chain {
 	c.publish(31)
 	c.change(func() { c.put("MA.156.1301.07", cityid.KindDepartment, "部门7") })
 	c.quiet(2)
+	c.change(c.share)
+	c.quiet(1)
+	c.change(func() { c.attest(c.now) })
+	c.quiet(1)
 	return c
 }
 

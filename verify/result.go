@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"cityid"
 )
@@ -193,7 +192,7 @@ func (r *Result) says() string {
 		for _, e := range r.Entries {
 			there += min(1, len(e.Value))
 		}
-		return fmt.Sprintf("%s, %d of which there, %s", strings.Replace(count(len(r.Entries), "entry"), "entrys", "entries", 1), there, asOf)
+		return fmt.Sprintf("there are entries at %d of %s, %s", there, count(len(r.Entries), "key"), asOf)
 	case !r.Allocated:
 		return fmt.Sprintf("%s is not allocated, %s", r.Code, asOf)
 	case r.Kind == cityid.AnswerHistory:

@@ -104,9 +104,12 @@ func TestTamperingInside(t *testing.T) {
 		"officer's signature left out": func(b *verify.Bundle) bool {
 			return len(b.Versions) > 0 && cut(&b.Versions[len(b.Versions)-1].Signatures)
 		},
-		"no step":    func(b *verify.Bundle) bool { b.Steps = nil; return true },
-		"two steps":  func(b *verify.Bundle) bool { return double(&b.Steps) },
-		"other code": func(b *verify.Bundle) bool { b.Code = cityid.MustParse("MA.156.1399"); return true },
+		"no step":        func(b *verify.Bundle) bool { b.Steps = nil; return true },
+		"two steps":      func(b *verify.Bundle) bool { return double(&b.Steps) },
+		"key left out":   func(b *verify.Bundle) bool { return cut(&b.Keys) },
+		"keys exchanged": func(b *verify.Bundle) bool { slices.Reverse(b.Keys); return len(b.Keys) > 1 },
+		"entry left out": func(b *verify.Bundle) bool { return cut(&b.Keys) && cut(&b.Values) },
+		"other code":     func(b *verify.Bundle) bool { b.Code = cityid.MustParse("MA.156.1399"); return true },
 	}
 	for name, v := range readVectors(t, "good-*") {
 		for what, change := range changes {
@@ -124,7 +127,7 @@ func TestTamperingInside(t *testing.T) {
 				t.Errorf("%s: %s: still valid: %s", name, what, r.Message)
 			}
 			// The same must hold of a bundle that was never encoded.
-			if r := verify.Check(&v.Trust, b, verify.Options{Now: v.Now, At: v.At, Code: v.Code, Kind: v.Kind}); r.Verdict == verify.Valid {
+			if r := verify.Check(&v.Trust, b, v.options()); r.Verdict == verify.Valid {
 				t.Errorf("%s: %s: still valid unencoded: %s", name, what, r.Message)
 			}
 		}
@@ -150,7 +153,7 @@ func double[T any](list *[]T) bool {
 func TestInvalidTellsNothing(t *testing.T) {
 	for name, v := range readVectors(t, "bad-*") {
 		r, _ := v.check()
-		if r.Verdict != verify.Invalid || r.Record != nil || r.Records != nil || r.Allocated || r.AsOf != (cityid.AsOf{}) {
+		if r.Verdict != verify.Invalid || r.Record != nil || r.Records != nil || r.Entries != nil || r.Allocated || r.AsOf != (cityid.AsOf{}) {
 			t.Errorf("%s: %s, with an answer", name, r.Verdict)
 		}
 		if r.Message == "" || r.Checks[len(r.Checks)-1].Verdict != verify.Invalid {

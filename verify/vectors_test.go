@@ -31,6 +31,7 @@ type vector struct {
 	Bundle      cityid.Bytes      `json:"bundle"`
 	Code        cityid.Code       `json:"code"`
 	Kind        cityid.AnswerKind `json:"kind"`
+	Keys        []cityid.Bytes    `json:"keys,omitempty"`
 	Now         time.Time         `json:"now"`
 	At          time.Time         `json:"at,omitzero"`
 	Want        want              `json:"want"`
@@ -45,10 +46,19 @@ type want struct {
 	Allocated bool           `json:"allocated,omitempty"`
 	Revision  uint32         `json:"revision,omitempty"`
 	Records   []string       `json:"records,omitempty"`
+	There     []bool         `json:"there,omitempty"`
+}
+
+func (v *vector) options() verify.Options {
+	o := verify.Options{Now: v.Now, At: v.At, Code: v.Code, Kind: v.Kind}
+	for _, k := range v.Keys {
+		o.Keys = append(o.Keys, k)
+	}
+	return o
 }
 
 func (v *vector) check() (verify.Result, want) {
-	r := verify.CheckEncoded(&v.Trust, v.Bundle, verify.Options{Now: v.Now, At: v.At, Code: v.Code, Kind: v.Kind})
+	r := verify.CheckEncoded(&v.Trust, v.Bundle, v.options())
 	w := want{Verdict: r.Verdict, Reason: r.Reason}
 	if r.Verdict != verify.Valid {
 		return r, w
@@ -61,6 +71,9 @@ func (v *vector) check() (verify.Result, want) {
 		if r.Kind != cityid.AnswerHistory {
 			w.Records = append(w.Records, x.Code.String())
 		}
+	}
+	for _, e := range r.Entries {
+		w.There = append(w.There, e.Value != nil)
 	}
 	return r, w
 }
@@ -83,7 +96,7 @@ func (m *maker) add(name, description string, trust int, b *verify.Bundle, head 
 		m.t.Fatalf("two vectors are called %s", name)
 	}
 	v := &vector{
-		Description: description, Trust: m.c.trusts[trust-1], Bundle: data, Code: b.Code, Kind: b.Kind,
+		Description: description, Trust: m.c.trusts[trust-1], Bundle: data, Code: b.Code, Kind: b.Kind, Keys: b.Keys,
 		Now: m.c.at(head).header.Time.Add(30 * time.Second).Truncate(time.Second), Want: want{Verdict: verdict, Reason: reason},
 	}
 	m.list[name] = v
@@ -103,6 +116,8 @@ func makeVectors(t testing.TB) map[string]*vector {
 	m.badState()
 	m.badHeader()
 	m.badTrust()
+	m.entries()
+	m.badEntries()
 	return m.list
 }
 

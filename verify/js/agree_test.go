@@ -175,10 +175,10 @@ func changeParts(r *rand.Rand, b *verify.Bundle, vectors []*vector) (string, []b
 			(*p)[r.IntN(len(*p))] ^= 1 << r.IntN(8)
 		}
 	}
-	n := r.IntN(22)
+	n := r.IntN(25)
 	switch n {
 	case 0:
-		b.Kind = cityid.AnswerKind(1 + r.IntN(4))
+		b.Kind = cityid.AnswerKind(1 + r.IntN(5))
 	case 1:
 		b.Code = other.Code
 	case 2:
@@ -236,8 +236,50 @@ func changeParts(r *rand.Rand, b *verify.Bundle, vectors []*vector) (string, []b
 				v.Signatures = v.Signatures[1:]
 			}
 		}
+	case 22:
+		b.Keys = other.Keys
+	case 23:
+		if len(b.Keys) > 0 {
+			i := r.IntN(len(b.Keys))
+			inner(&b.Keys[i])
+			if r.IntN(2) == 0 {
+				b.Keys[i], b.Values[i] = cityid.RecordKey(other.Code), nil
+			}
+		}
+	case 24:
+		if len(b.Keys) > 0 {
+			changeEntry(r, b)
+		}
+	}
+	if r.IntN(2) == 0 { // as a forger would
+		b.Trust = verify.TagOf(&vectors[r.IntN(len(vectors))].Trust, b.Kind, b.Code, b.Keys...)
 	}
 	return "part " + strconv.Itoa(n), cityid.MustMarshal(b)
+}
+
+// changeEntry leaves one of the entries out, repeats it, or claims that nothing
+// stands at its key.
+func changeEntry(r *rand.Rand, b *verify.Bundle) {
+	i := r.IntN(len(b.Keys))
+	s := &b.Steps[0]
+	var proofs []cityid.Bytes
+	if cityid.Unmarshal(s.Proof, &proofs) != nil || len(proofs) != len(b.Keys) || len(b.Values) != len(b.Keys) {
+		return
+	}
+	switch r.IntN(4) {
+	case 0:
+		b.Keys, b.Values, proofs = slices.Delete(b.Keys, i, i+1), slices.Delete(b.Values, i, i+1), slices.Delete(proofs, i, i+1)
+	case 1:
+		b.Keys, b.Values, proofs = slices.Insert(b.Keys, i, b.Keys[i]), slices.Insert(b.Values, i, b.Values[i]), slices.Insert(proofs, i, proofs[i])
+	case 2:
+		b.Values[i] = nil
+	case 3:
+		proofs[i] = proofs[r.IntN(len(proofs))]
+	}
+	if len(b.Keys) > 0 {
+		b.Code, _ = cityid.CodeOfEntryKey(b.Keys[0])
+	}
+	s.Proof = cityid.MustMarshal(proofs)
 }
 
 // TestEmptyFields writes out fields that are left out when they are empty.

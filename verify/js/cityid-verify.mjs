@@ -20,7 +20,7 @@
 
 const LIMITS = {
   bundle: 8 << 20, link: 4 << 20, trustFile: 1 << 20, record: 16 << 10,
-  versions: 64, signatures: 64, transitions: 64, steps: 8,
+  versions: 64, signatures: 64, transitions: 64, steps: 8, entries: 64,
   trustValidators: 100, trustPower: 1000000, members: 16, keys: 16, policyDepth: 3,
   validators: 128, totalPower: (2n ** 63n - 1n) / 8n, parts: 1601n,
   key: 255, branchBit: 2040, log: 64,
@@ -341,7 +341,8 @@ const nameOf = (names, n) => names[n] ?? 'number-' + n;
 const KINDS = ['', 'authority', 'province', 'city', 'county', 'department', 'industry', 'organisation', 'class', 'object', 'dataset', 'source'];
 const STATUSES = ['', 'reserved', 'active', 'suspended', 'retired'];
 const REASONS = ['', 'merged', 'split', 'boundary-change', 'closed', 'removed', 'replaced', 'allocated-in-error', 'misuse', 'dispute', 'key-loss', 'resolved', 'commissioned'];
-const ANSWERS = ['', 'record', 'children', 'descendants', 'history'];
+const ANSWERS = ['', 'record', 'children', 'descendants', 'history', 'entries'];
+const CLASSES = ['', 'open', 'conditional', 'closed'];
 const ROLES = ['control', 'assert', 'gateway', 'field', 'intake', 'encrypt'];
 const ROLE_SET = { read: (r) => ((v) => ROLES.filter((_, i) => v >> i & 1).join(',') || (v ? 'unknown' : ''))(U8.read(r)) };
 
@@ -452,7 +453,7 @@ const LIGHT_BLOCK = struct({ header: BYTES, 'validators?': BYTES, commit: BYTES 
 const LOG_LINK = struct({ header: BYTES, validators: DIGEST, first: U64, size: U64, path: BYTES, proof: BYTES });
 const STEP = struct({ 'transitions?': list(LIGHT_BLOCK), head: LIGHT_BLOCK, 'log?': LOG_LINK, proof: BYTES });
 const BUNDLE = struct({
-  version: U32, kind: U8, code: CODE_TEXT, trust: TAG, 'versions?': list(TRUST), steps: list(STEP), 'values?': list(BYTES),
+  version: U32, kind: U8, code: CODE_TEXT, trust: TAG, 'versions?': list(TRUST), steps: list(STEP), 'values?': list(BYTES), 'keys?': list(BYTES),
 });
 const LINK = struct({
   version: U32, trust: DIGEST, 'versions?': list(TRUST), 'transitions?': list(LIGHT_BLOCK), head: LIGHT_BLOCK, log: LOG_LINK, state: DIGEST,
@@ -478,6 +479,7 @@ const RECORD = struct({
     'hosts?': list(TEXT),
     'location?': LOCATION,
     'documents?': list(struct({ label: TEXT, digest: DIGEST })),
+    'dataset?': struct({ class: named(CLASSES), document: DIGEST, 'schema?': DIGEST, 'policy?': DIGEST }),
   }),
   'sealed?': DIGEST,
   'aliases?': list(struct({ scheme: TEXT, value: TEXT, 'from?': TIME, 'until?': TIME })),
@@ -658,6 +660,17 @@ async function verifySignature(key, message, signature) {
 const TREE = 'proof';
 
 const recordKey = (code) => 'r' + code + '\0';
+
+// KEY_TAILS are what follows the code in the keys that a bundle answers about:
+// those of records, revisions, attestations, agreements and anchors.
+const KEY_TAILS = { r: /^$/, h: /^[^]{4}\0$/, a: /^[^]{32}\0$/, g: /^[^]{32}\0$/, l: /^[a-z0-9-]{1,32}\0[^]{8}\0$/ };
+
+// codeOfKey returns the code that such a key is about, else ''.
+function codeOfKey(key) {
+  const m = /^([rhagl])([^\0]+)\0([^]*)$/.exec(key);
+  return m && isTreeKey(key) && isCode(m[2]) && KEY_TAILS[m[1]].test(m[3]) ? m[2] : '';
+}
+
 const isTreeKey = (key) => key.length > 0 && key.length <= LIMITS.key && key.endsWith('\0');
 const trimZeros = (key) => key.replace(/\0+$/, '');
 const bitAt = (key, bit) => (key.charCodeAt(bit >> 3) || 0) >> (7 - bit % 8) & 1;
@@ -1189,13 +1202,16 @@ async function versionsOf(trust) {
 
 // tagOf returns the tag of a bundle that leads on from a version, of which the
 // hash is given.
-const tagOf = async (hash, kind, code) => hex((await sha256(utf8('cityid/bundle/1'), unhex(hash), [kind], utf8(code))).subarray(0, 8));
+const tagOf = async (hash, b) => {
+  const question = b.kind === 5 ? b.keys.flatMap((k) => [[k.length], k]) : [utf8(b.code)];
+  return hex((await sha256(utf8('cityid/bundle/1'), unhex(hash), [b.kind], ...question)).subarray(0, 8));
+};
 
 // versionFor returns the version to judge a bundle by: the one it leads on from,
 // else the latest.
 async function versionFor(versions, b) {
   for (const v of versions) {
-    if (b.versions ? b.versions[0].statement.version === v.statement.version + 1 : await tagOf(await hashOfStatement(v.statement), b.kind, b.code) === (b.trust || '0'.repeat(16))) return v;
+    if (b.versions ? b.versions[0].statement.version === v.statement.version + 1 : await tagOf(await hashOfStatement(v.statement), b) === (b.trust || '0'.repeat(16))) return v;
   }
   return versions.at(-1);
 }
@@ -1216,13 +1232,24 @@ function readBundle(bytes) {
   if (laterVersion(bytes)) throw unsupported;
   const b = decode(BUNDLE, bytes);
   if (b.version > 1 || b.steps.length > 1 && b.steps.length <= LIMITS.steps) throw unsupported;
-  need(b.version === 1 && b.code !== '' && b.kind >= 1 && b.kind <= 4, 'a bundle with version, kind and code');
+  need(b.version === 1 && b.code !== '' && b.kind >= 1 && b.kind <= 5, 'a bundle with version, kind and code');
   b.values = b.values || [];
   need(b.steps.length === 1 && (b.steps[0].transitions || []).length <= LIMITS.transitions, 'a bundle of one step');
   checkCarried(b.versions);
   need(b.kind !== 1 || b.values.length <= 1, 'one record in answer to a question for one');
   need(b.values.every((v) => v.length <= LIMITS.record), 'a record of at most 16 KiB');
+  checkKeys(b);
   return b;
+}
+
+// checkKeys keeps the keys of entries within their bounds.
+function checkKeys(b) {
+  b.keys = b.keys || [];
+  b.names = b.keys.map(string);
+  const n = b.keys.length;
+  need(b.kind === 5 ? n >= 1 && n <= LIMITS.entries && b.values.length === n : n === 0, 'a bundle with a value for each key, of entries alone');
+  const fits = (k, i) => codeOfKey(k) !== '' && (i === 0 ? codeOfKey(k) === b.code : b.names[i - 1] < k);
+  need(b.names.every(fits), 'a bundle of keys in order, the first about its code');
 }
 
 function readRecord(bytes) {
@@ -1268,6 +1295,7 @@ class Checker {
     this.options = options;
     this.checks = [];
     this.records = [];
+    this.entries = [];
     this.record = null;
     this.allocated = false;
     this.finding = null;
@@ -1299,9 +1327,11 @@ class Checker {
     this.own = this.base = trust.at(-1);
     const b = this.bundle = readBundle(bytes);
     this.own = this.base = await versionFor(trust, b);
-    const { code, kind } = this.options;
+    const { code, kind, keys } = this.options;
     const about = 'the ' + ANSWERS[b.kind] + ' of ' + b.code;
     demand((!code || code === b.code) && (!kind || kind === ANSWERS[b.kind]), 'question', 'the bundle answers for ' + about + ', which was not asked');
+    const asked = !keys || keys.length === b.keys.length && b.keys.every((k, i) => same(k, new Uint8Array(keys[i])));
+    demand(asked, 'question', 'the bundle answers about other keys than those asked for');
     return 'canonical encoding, ' + about;
   }
 
@@ -1331,6 +1361,7 @@ class Checker {
   // proof computes the root of the state in which the proof shows the records.
   async proof() {
     const b = this.bundle;
+    if (b.kind === 5) return this.proofOfEntries();
     this.records = b.values.map(readRecord);
     const hashes = await Promise.all(b.values.map((v) => sha256(v)));
     if (b.kind === 2 || b.kind === 3) {
@@ -1346,12 +1377,31 @@ class Checker {
     return 'leads to the state ' + hex(this.root);
   }
 
+  // proofOfEntries is proof for what stands at keys of the state.
+  async proofOfEntries() {
+    const b = this.bundle;
+    const proofs = decode(list(BYTES), b.steps[0].proof);
+    need(proofs.length === b.keys.length, 'a state proof for each key');
+    for (let i = 0; i < proofs.length; i++) {
+      const value = b.values[i].length > 0 ? b.values[i] : null;
+      const root = await proofRoot(readProof(proofs[i]), b.names[i], value && await sha256(value));
+      demand(i === 0 || same(root, this.root), TREE, 'the state proofs of the keys 0 and ' + i + ' lead to different states');
+      this.root = root;
+      this.entries.push({ key: b.keys[i], value });
+      if (!value || b.names[i][0] !== 'r') continue;
+      const r = readRecord(value);
+      demand(recordKey(r.code) === b.names[i], 'record', 'at the key of a record stands that of ' + r.code);
+      this.records.push(r);
+    }
+    return 'leads to the state ' + hex(this.root);
+  }
+
   // tag checks that the step leads on from the version that decides.
   async tag() {
     const b = this.bundle;
     const s = this.base.statement;
     if (!this.validators) throw undecided('other-trust-root', 'the step leads on from a version of the trust root that is not connected to yours');
-    if (await tagOf(await hashOfStatement(s), b.kind, b.code) !== (b.trust || '0'.repeat(16))) {
+    if (await tagOf(await hashOfStatement(s), b) !== (b.trust || '0'.repeat(16))) {
       throw undecided('other-trust-root', 'the bundle was made for another trust root than version ' + s.version + ' of ' + s.zone + ': ask for one that leads on from yours');
     }
     return 'version ' + s.version + ' of ' + s.zone;
@@ -1475,7 +1525,9 @@ class Checker {
 
   async zone() {
     const apex = this.base.statement.zone;
-    if (!inZone(apex, this.bundle.code)) throw undecided('outside-zone', this.bundle.code + ' is outside the zone of ' + apex + ', whose chain says nothing about it');
+    for (const code of [this.bundle.code, ...this.bundle.names.map(codeOfKey)]) {
+      if (!inZone(apex, code)) throw undecided('outside-zone', code + ' is outside the zone of ' + apex + ', whose chain says nothing about it');
+    }
     return this.bundle.code + ' belongs to the zone of ' + apex;
   }
 
@@ -1516,6 +1568,7 @@ class Checker {
       this.allocated = this.record !== null;
       return this.record ? 'revision ' + this.record.revision + ' was in force at ' + stamp(at) : 'not allocated at ' + stamp(at);
     }
+    if (kind === 5) throw undecided('changed-since', 'the entries are as of ' + stamp(known) + ', after the time wanted, and may have changed since: ask for them as of that time');
     const changed = this.records.find(later);
     if (changed) throw undecided('changed-since', changed.code + ' was last changed at ' + changed.changed.time + ', after the time wanted: ask for its history, or for a bundle as of that time');
     return 'unchanged from ' + stamp(at) + ' until ' + stamp(known);
@@ -1526,6 +1579,7 @@ class Checker {
     const { code, kind } = this.bundle;
     const asOf = ', as of ' + stamp(this.header.time) + ' (height ' + this.asOf.height + ' of ' + this.asOf.chain + ')';
     if (kind === 2 || kind === 3) return code + ' has ' + plural(this.records.length, 'code') + (kind === 2 ? ' directly' : '') + ' below it' + asOf;
+    if (kind === 5) return 'there are entries at ' + this.entries.filter((e) => e.value).length + ' of ' + plural(this.entries.length, 'key') + asOf;
     if (!this.allocated) return code + ' is not allocated' + asOf;
     if (kind === 4) return code + ' has ' + plural(this.records.length, 'revision') + ', of which ' + this.record.revision + ' is the one in force' + asOf;
     return code + ' is ' + this.record.status + ' at revision ' + this.record.revision + asOf;
@@ -1537,13 +1591,13 @@ class Checker {
     const s = this.base.statement;
     const out = {
       verdict, reason: this.finding ? this.finding.reason : '', message: this.finding ? this.finding.message : this.says(),
-      code: b ? b.code : '', kind: b ? ANSWERS[b.kind] : '', allocated: false, absent: false, record: null, records: [], asOf: null,
+      code: b ? b.code : '', kind: b ? ANSWERS[b.kind] : '', allocated: false, absent: false, record: null, records: [], entries: [], asOf: null,
       trust: { zone: s.zone, chain: s.chain, version: s.version, hash: await hashOfStatement(s) },
       learned: this.learned || [], checks: this.checks,
     };
     if (verdict === 'invalid') return out;
     return Object.assign(out, {
-      allocated: this.allocated, record: this.record, records: b && b.kind !== 1 ? this.records : [], asOf: this.asOf || null,
+      allocated: this.allocated, record: this.record, records: b && b.kind !== 1 ? this.records : [], entries: this.entries, asOf: this.asOf || null,
       absent: verdict === 'valid' && (b.kind === 1 || b.kind === 4) && !this.allocated,
     });
   }
@@ -1558,6 +1612,7 @@ const safe = (n) => n <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(n) : n;
 //   now             the time of the verifier's clock; if not given, the machine's
 //   at              the time for which the answer is wanted; if not given, now
 //   code, kind      the question; without them look at those of the result
+//   keys            of entries, a list of octets in order; without it, any
 //   maxAge          how old the header may be, in seconds; 3600
 //   clockDrift      how far ahead of now a header may be, in seconds; 20
 //   trustingPeriod  how long a version of the trust root suffices, in seconds; 14 days
@@ -1567,8 +1622,9 @@ const safe = (n) => n <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(n) : n;
 //   verdict    'valid', 'invalid' or 'undecided'
 //   reason     why it is not valid, one of those listed in docs/formats.md
 //   message    the verdict in an English sentence
-//   code, kind, allocated, absent, record, records, asOf: the answer; nothing
-//              supports it unless the verdict is 'valid'
+//   code, kind, allocated, absent, record, records, entries, asOf: the answer;
+//              nothing supports it unless the verdict is 'valid'. Entries are
+//              {key, value} as octets; the value is null where nothing stands
 //   trust      zone, chain, version and hash of the version that decided
 //   learned    later versions of the trust root that the bundle proved, in JSON
 //   checks     what was checked, in order: name, outcome ('ok', 'failed' or
@@ -1577,9 +1633,9 @@ const safe = (n) => n <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(n) : n;
 // It throws only if the trust root or an option is unusable, whatever the bundle.
 export async function checkBundle(trust, bundle, options = {}) {
   const duration = (seconds, otherwise) => BigInt(Math.round((seconds || otherwise) * 1000)) * 1000000n;
-  const { now, at, code = '', kind = '', maxAge, clockDrift, trustingPeriod } = options;
+  const { now, at, code = '', kind = '', keys, maxAge, clockDrift, trustingPeriod } = options;
   const c = new Checker({
-    now: nanoseconds(now ?? Date.now()), at: at === undefined || at === null ? null : nanoseconds(at), code, kind,
+    now: nanoseconds(now ?? Date.now()), at: at === undefined || at === null ? null : nanoseconds(at), code, kind, keys,
     maxAge: duration(maxAge, 3600), clockDrift: duration(clockDrift, 20), trustingPeriod: duration(trustingPeriod, 1209600),
   });
   await c.run(await versionsOf(trust), new Uint8Array(bundle));
@@ -1609,8 +1665,8 @@ export async function archive(bundle, link) {
   const belongs = same(own, l.log.header) && hex(c.root) === l.state && (!given || given === l.log.validators);
   demand(belongs, 'malformed', 'the link is for another header than the bundle\'s');
   return encode(BUNDLE, {
-    version: 1, kind: b.kind, code: b.code, trust: await tagOf(l.trust, b.kind, b.code), versions: l.versions,
-    steps: [{ transitions: l.transitions, head: l.head, log: l.log, proof: step.proof }], values: b.values,
+    version: 1, kind: b.kind, code: b.code, trust: await tagOf(l.trust, b), versions: l.versions,
+    steps: [{ transitions: l.transitions, head: l.head, log: l.log, proof: step.proof }], values: b.values, keys: b.keys,
   });
 }
 

@@ -29,6 +29,7 @@ type vector struct {
 	Archived cityid.Bytes      `json:"archived"`
 	Code     cityid.Code       `json:"code"`
 	Kind     cityid.AnswerKind `json:"kind"`
+	Keys     []cityid.Bytes    `json:"keys"`
 	Now      time.Time         `json:"now"`
 	At       time.Time         `json:"at,omitzero"`
 	Want     struct {
@@ -69,11 +70,18 @@ func (v *vector) question(bundle []byte) job {
 	if v.Kind != 0 {
 		j["kind"], j["code"] = v.Kind, v.Code
 	}
+	if len(v.Keys) > 0 {
+		j["keys"] = v.Keys
+	}
 	return j
 }
 
 func (v *vector) options() verify.Options {
-	return verify.Options{Now: v.Now, At: v.At, Code: v.Code, Kind: v.Kind}
+	o := verify.Options{Now: v.Now, At: v.At, Code: v.Code, Kind: v.Kind}
+	for _, k := range v.Keys {
+		o.Keys = append(o.Keys, k)
+	}
+	return o
 }
 
 // judgement is the result of the job.
@@ -89,6 +97,7 @@ type judgement struct {
 	Absent    bool              `json:"absent"`
 	Record    json.RawMessage   `json:"record"`
 	Records   json.RawMessage   `json:"records"`
+	Entries   json.RawMessage   `json:"entries"`
 	Learned   []json.RawMessage `json:"learned"`
 	Checks    []string          `json:"checks"`
 }
@@ -131,6 +140,9 @@ func (j *judgement) differs(r verify.Result) string {
 	}
 	if !sameJSON(j.Record, r.Record) || !sameJSON(j.Records, r.Records) && len(r.Records)+len(j.Records) > 2 {
 		return fmt.Sprintf("record %s\nrecords %s", j.Record, j.Records)
+	}
+	if !sameJSON(j.Entries, r.Entries) && len(r.Entries)+len(j.Entries) > 2 {
+		return fmt.Sprintf("entries %s", j.Entries)
 	}
 	return ""
 }

@@ -18,16 +18,17 @@ const judge = async (trust, bundle, options) => {
   const r = await m.checkBundle(trust, bundle, options);
   const last = r.checks.at(-1);
   if (r.verdict === 'valid' && (r.reason || r.checks.some((c) => c.outcome !== 'ok'))) throw new Error('valid, in spite of a check');
-  if (r.verdict === 'invalid' && (r.record || r.records.length || r.allocated || r.asOf || last.outcome !== 'failed')) throw new Error('invalid, with an answer');
+  if (r.verdict === 'invalid' && (r.record || r.records.length || r.entries.length || r.allocated || r.asOf || last.outcome !== 'failed')) throw new Error('invalid, with an answer');
   return {
     verdict: r.verdict, reason: r.reason, message: r.message, height: r.asOf ? String(r.asOf.height) : '', time: r.asOf ? r.asOf.time : '',
-    trust: r.trust.version, trustHash: r.trust.hash, allocated: r.allocated, absent: r.absent, record: r.record, records: r.records, learned: r.learned,
+    trust: r.trust.version, trustHash: r.trust.hash, allocated: r.allocated, absent: r.absent, record: r.record, records: r.records,
+    entries: r.entries.map((e) => ({ key: base64(e.key), value: e.value ? base64(e.value) : undefined })), learned: r.learned,
     checks: r.checks.map((c) => c.name + ' ' + c.outcome),
   };
 };
 
 const ops = {
-  bundle: (j) => judge(j.trust, octets(j.bundle), { now: j.now, at: j.at, code: j.code, kind: j.kind }),
+  bundle: (j) => judge(j.trust, octets(j.bundle), { now: j.now, at: j.at, code: j.code, kind: j.kind, keys: j.keys && j.keys.map(octets) }),
   archive: async (j) => {
     try {
       return { archived: base64(await m.archive(octets(j.bundle), octets(j.link))) };
