@@ -130,6 +130,9 @@ func entriesOf(way *verify.Way, v *store.View, keys [][]byte) (*verify.Bundle, e
 	}
 	proofs, values := make([]merkle.Proof, len(keys)), make([][]byte, len(keys))
 	for i, k := range keys {
+		if _, ok := cityid.CodeOfEntryKey(k); !ok {
+			return nil, cityid.Errorf(cityid.ErrInvalid, "key %.80x stands for nothing that a bundle answers about", k)
+		}
 		var err error
 		if proofs[i], values[i], err = v.Prove(k); err != nil {
 			return nil, err

@@ -5,8 +5,8 @@
 // stopped and started one by one.
 //
 // The zone's apex is MA.156; Key(0) alone governs it. Under it the distribution
-// rule lets provinces, cities, counties, departments, classes and objects be
-// allocated without further conditions.
+// rule lets provinces, cities, counties, departments, classes, objects, datasets
+// and sources be allocated without further conditions.
 package chaintest
 
 import (
@@ -58,7 +58,9 @@ func Genesis(name string, at cityid.Time, validators ...cityid.Validator) *chain
 		cityid.KindClass, cityid.KindObject,
 	}
 	var rule cityid.Rule
-	for _, k := range []cityid.Kind{cityid.KindProvince, cityid.KindCity, cityid.KindCounty, cityid.KindDepartment, cityid.KindClass, cityid.KindObject} {
+	for _, k := range []cityid.Kind{
+		cityid.KindProvince, cityid.KindCity, cityid.KindCounty, cityid.KindDepartment, cityid.KindClass, cityid.KindObject, cityid.KindDataset, cityid.KindSource,
+	} {
 		rule.Kinds = append(rule.Kinds, cityid.KindRule{Kind: k, Parents: above})
 	}
 	return &chain.Genesis{
