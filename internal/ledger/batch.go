@@ -137,7 +137,7 @@ func (l *Ledger) NextToAnchor(ctx context.Context) (Batch, error) {
 // Batches lists batches of all logs, the latest first: those whose entries are all
 // below an entry (0: all), at most limit.
 func (l *Ledger) Batches(ctx context.Context, before uint64, limit int) ([]Batch, error) {
-	return folder.Collect(ctx, l.reads, scanBatch, batchQuery+`WHERE ?1 = 0 OR b.last < ?1 ORDER BY b.last DESC LIMIT ?2`, before, limit)
+	return folder.Collect(ctx, l.reads, scanBatch, batchQuery+`WHERE ?1 = 0 OR b.last < ?1 ORDER BY b.last DESC LIMIT ?2`, position(before), limit)
 }
 
 // MarkAnchored notes that the batch of [Ledger.NextToAnchor], which has the sequence
@@ -150,7 +150,7 @@ func (l *Ledger) MarkAnchored(ctx context.Context, sequence uint64, root, tx cit
 		return fmt.Errorf("anchor: %w: height %d, time %d", ErrInvalid, height, int64(time))
 	}
 	err := l.write(ctx, &job{apply: func(g *group) error {
-		b, err := scanBatch(g.w.conn.QueryRowContext(context.Background(), batchQuery+`WHERE b.log = ? AND b.sequence = ?`, g.state.log, sequence))
+		b, err := scanBatch(g.w.conn.QueryRowContext(context.Background(), batchQuery+`WHERE b.log = ? AND b.sequence = ?`, g.state.log, position(sequence)))
 		if err != nil {
 			return found(err, fmt.Sprintf("batch %d", sequence))
 		}
@@ -162,7 +162,7 @@ func (l *Ledger) MarkAnchored(ctx context.Context, sequence uint64, root, tx cit
 		}
 		r, err := g.w.conn.ExecContext(context.Background(), `UPDATE batch SET anchored = ?1, height = ?2, tx = ?3 WHERE log = ?4 AND sequence = ?5
 			AND NOT EXISTS (SELECT 1 FROM batch AS b WHERE b.log = ?4 AND b.sequence = ?5 - 1 AND b.anchored = 0)`,
-			int64(time), height, optional(tx), g.state.log, sequence)
+			int64(time), height, optional(tx), g.state.log, position(sequence))
 		n, err := folder.Count(r, err)
 		if err == nil && n == 0 {
 			err = fmt.Errorf("batch %d is not anchored yet, and %d comes after it: %w", sequence-1, sequence, ErrConflict)
@@ -193,7 +193,7 @@ func (l *Ledger) proof(ctx context.Context, id uint64) (p LeafProof, err error) 
 		return p, err
 	}
 	defer func() { err = errors.Join(err, folder.IgnoreDone(tx.Rollback())) }()
-	b, err := scanBatch(tx.QueryRowContext(ctx, batchQuery+`WHERE b.last >= ? ORDER BY b.last LIMIT 1`, id))
+	b, err := scanBatch(tx.QueryRowContext(ctx, batchQuery+`WHERE b.last >= ? ORDER BY b.last LIMIT 1`, position(id)))
 	none := errors.Is(err, sql.ErrNoRows)
 	switch {
 	case err != nil && !none:
@@ -202,8 +202,8 @@ func (l *Ledger) proof(ctx context.Context, id uint64) (p LeafProof, err error) 
 		return p, ErrErased
 	}
 	var salt, encoded []byte
-	if err := tx.QueryRowContext(ctx, `SELECT salt, encoded FROM content WHERE entry = ?`, id).Scan(&salt, &encoded); err != nil {
-		return p, found(err, "the entry")
+	if err := tx.QueryRowContext(ctx, `SELECT salt, encoded FROM content WHERE entry = ?`, position(id)).Scan(&salt, &encoded); err != nil {
+		return p, found(err, "it")
 	}
 	if none || b.Anchored == 0 {
 		return p, fmt.Errorf("its batch is on its way to the chain: %w", ErrWaiting)

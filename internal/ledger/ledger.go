@@ -23,6 +23,7 @@
 //
 //	ledger.db    SQLite: write-ahead log, synced at each commit
 //	lock         locked while the folder is open
+//	snapshot-…/  while a snapshot is written
 //
 // It holds in the clear who fetched what, when and by which address. The folder and
 // its archives ([Ledger.Snapshot]) are to be guarded accordingly.
@@ -80,10 +81,25 @@
 // opened again. What is left is a disk put back without a trace together with a
 // clock put back, or with clients ahead of it.
 //
+// # What stays how long
+//
+// [Ledger.Erase] removes entries of anchored batches, with salts, messages and
+// acknowledgements; batches and usage stay. [Ledger.PruneEvents] and
+// [Ledger.PruneObservations] remove what feeds brought, [Ledger.Sweep] old nonces. The
+// ledger's owner calls them, and [Ledger.CloseBatch] about once a second.
+//
+// # Feeds
+//
+// Who polls a feed of a provider stores what each fetch brought, events and
+// observations, in one transaction with the provider's cursor ([Ledger.Advance]).
+// Applications read the events by their numbers, and draw the observations as lines.
+// Each names the entry that brought it, whose receipt says when it came, from whom and
+// in which bytes.
+//
 // # Rules
 //
-// Each exported method is one transaction: it happens whole or not at all, also
-// when the process is killed half-way. Readers see what is committed and never
+// Each exported method is one transaction, but for erasing and pruning, which go step
+// by step: it happens whole or not at all, also when the process is killed half-way. Readers see what is committed and never
 // wait for writers. All methods may be called by several goroutines at once. Time
 // comes from [Options].Now alone.
 package ledger
@@ -108,7 +124,7 @@ import (
 var (
 	ErrInvalid        = errors.New("invalid")         // what can never be right: outside a format or its bounds
 	ErrNotFound       = errors.New("not found")       // no such entry, batch, subscription
-	ErrConflict       = errors.New("conflict")        // it exists, or something else happened first
+	ErrConflict       = folder.ErrConflict            // it exists, or something else happened first
 	ErrErased         = errors.New("erased")          // it was, and its time to be kept is over
 	ErrWaiting        = errors.New("not anchored")    // its batch is not known to be on the chain yet
 	ErrReplayed       = errors.New("seen before")     // a nonce that was taken
@@ -122,6 +138,7 @@ var (
 	ErrLocked         = folder.ErrLocked  // another process has the folder open
 	ErrDamaged        = folder.ErrDamaged // bytes that do not match what is known of them
 	ErrNewer          = folder.ErrNewer   // a database or archive this program does not know
+	ErrKey            = folder.ErrKey     // an archive that no given identity opens
 )
 
 //go:embed migrations/*.sql
@@ -217,6 +234,9 @@ func Open(ctx context.Context, opts Options) (_ *Ledger, err error) {
 			err = errors.Join(fmt.Errorf("open ledger %s: %w", l.dir, err), l.Close())
 		}
 	}()
+	if err := l.clearSnapshots(); err != nil {
+		return nil, err
+	}
 	path := filepath.Join(l.dir, dbName)
 	if err := folder.MakeDatabase(path); err != nil {
 		return nil, err
@@ -319,6 +339,9 @@ func found(err error, what string) error {
 	}
 	return err
 }
+
+// position is how the database is asked for a number that others may have chosen.
+func position(n uint64) int64 { return int64(min(n, MaxPosition)) }
 
 // optional is how the database holds a digest that may be none.
 func optional(d cityid.Digest) []byte {

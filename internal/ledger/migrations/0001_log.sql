@@ -27,8 +27,8 @@ CREATE TABLE entry (
 	ack       INTEGER NOT NULL     -- acknowledgement, or 0
 ) STRICT;
 CREATE UNIQUE INDEX entry_hash ON entry (hash, direction);
-CREATE INDEX entry_agreement ON entry (agreement);
-CREATE INDEX entry_peer ON entry (peer);
+CREATE INDEX entry_agreement ON entry (agreement, stored);
+CREATE INDEX entry_peer ON entry (peer, stored);
 CREATE INDEX entry_stored ON entry (stored);
 CREATE INDEX entry_awaits ON entry (id) WHERE awaits = 1;
 

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+
+	"cityid"
+	"cityid/internal/durable/folder"
+)
+
+// MaxValue bounds the text of a value, in octets.
+const MaxValue = 40
+
+// MaxPoints bounds the points of a line.
+const MaxPoints = 10_000
+
+// Observation is a number that a source observed at a time.
+type Observation struct {
+	Feed      string      // which stream it is of, such as the name of a dataset
+	Indicator string      // what was observed
+	Source    cityid.Code // who or what observed it; zero: not said
+	Unit      string      // "": none
+	Time      cityid.Time // of the observation
+	Value     string      // decimal: an optional "-", digits, an optional "." and digits
+	Number    float64     // near the value, for drawing; Advance computes it
+	Entry     uint64      // that brought it; Advance sets it
+}
+
+var decimal = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
+
+// complete checks an observation and computes its number.
+func (o *Observation) complete() error {
+	for what, text := range map[string]string{"feed": o.Feed, "indicator": o.Indicator, "unit": o.Unit} {
+		if err := cityid.CheckText("the "+what, text, what != "unit"); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	if !o.Time.Valid() || o.Time == 0 {
+		return fmt.Errorf("%w: time %d, want a second of the years 1970 to 9999", ErrInvalid, int64(o.Time))
+	}
+	if len(o.Value) > MaxValue || !decimal.MatchString(o.Value) {
+		return fmt.Errorf("%w: value %.60q, want a decimal number of at most %d characters, without exponent or leading zeros", ErrInvalid, o.Value, MaxValue)
+	}
+	var err error
+	o.Number, err = strconv.ParseFloat(o.Value, 64)
+	return err
+}
+
+// observe stores observations, in the order in which they stand.
+func (g *group) observe(entry uint64, list []Observation) (err error) {
+	type seriesKey struct{ feed, indicator, source, unit string }
+	ctx, ids := context.Background(), map[seriesKey]int64{}
+	insert, err := g.w.conn.PrepareContext(ctx, `INSERT INTO observation (series, time, value, number, entry) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET value = excluded.value, number = excluded.number, entry = excluded.entry WHERE value <> excluded.value`)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, insert.Close()) }()
+	for i := range list {
+		o := &list[i]
+		k := seriesKey{o.Feed, o.Indicator, o.Source.String(), o.Unit}
+		id, known := ids[k]
+		if !known {
+			err := g.w.conn.QueryRowContext(ctx, `INSERT INTO series (feed, indicator, source, unit) VALUES (?, ?, ?, ?)
+				ON CONFLICT DO UPDATE SET unit = excluded.unit RETURNING id`, k.feed, k.indicator, k.source, k.unit).Scan(&id)
+			if err != nil {
+				return err
+			}
+			ids[k] = id
+		}
+		if _, err := insert.ExecContext(ctx, id, int64(o.Time), o.Value, o.Number, entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Series is a row of observations.
+type Series struct {
+	Feed      string
+	Indicator string
+	Source    cityid.Code
+	Unit      string
+	First     cityid.Time // of its observations; 0: none is left
+	Last      cityid.Time
+}
+
+// SeriesQuery chooses series and, for [Ledger.Lines], a range of time. Zero fields
+// choose all.
+type SeriesQuery struct {
+	Feed      string
+	Indicator string
+	Source    cityid.Code
+	From      cityid.Time
+	To        cityid.Time // excluded; 0: no end
+	Points    int         // at most so many for each series, 1 to MaxPoints; else MaxPoints
+}
+
+type seriesRow struct {
+	Series
+	id int64
+}
+
+func listSeries(ctx context.Context, on folder.Querier, q SeriesQuery) ([]seriesRow, error) {
+	return folder.Collect(ctx, on, func(row interface{ Scan(...any) error }) (s seriesRow, err error) {
+		var source string
+		if err := row.Scan(&s.id, &s.Feed, &s.Indicator, &source, &s.Unit, &s.First, &s.Last); err != nil || source == "" {
+			return s, err
+		}
+		s.Source, err = cityid.ParseCanonical(source)
+		return s, err
+	}, `SELECT id, feed, indicator, source, unit, coalesce((SELECT min(time) FROM observation WHERE series = s.id), 0),
+		coalesce((SELECT max(time) FROM observation WHERE series = s.id), 0) FROM series AS s
+		WHERE (?1 = '' OR feed = ?1) AND (?2 = '' OR indicator = ?2) AND (?3 = '' OR source = ?3) ORDER BY feed, indicator, source, unit`, q.Feed, q.Indicator, q.Source.String())
+}
+
+// Series lists the series that a query chooses, in order of feed, indicator, source
+// and unit.
+func (l *Ledger) Series(ctx context.Context, q SeriesQuery) ([]Series, error) {
+	rows, err := listSeries(ctx, l.reads, q)
+	list := make([]Series, len(rows))
+	for i, r := range rows {
+		list[i] = r.Series
+	}
+	return list, err
+}
+
+// Point is an observation, or what several next to each other come to.
+type Point struct {
+	Time  cityid.Time // of the last of them
+	Value string      // of the last of them, as it came
+	Mean  float64
+	Min   float64
+	Max   float64
+	Count int    // 1: it is one observation
+	Entry uint64 // that brought the last of them
+}
+
+// Line is a series and its points in order of time.
+type Line struct {
+	Series
+	Points []Point
+}
+
+// Lines returns the observations that a query chooses, a line for each series. Where
+// there are more than the query wants points, those of equal stretches of time become
+// one point each.
+func (l *Ledger) Lines(ctx context.Context, q SeriesQuery) (lines []Line, err error) {
+	if q.Points < 1 || q.Points > MaxPoints {
+		q.Points = MaxPoints
+	}
+	if q.To == 0 {
+		q.To = 1 << 40
+	}
+	tx, err := l.reads.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, folder.IgnoreDone(tx.Rollback())) }()
+	rows, err := listSeries(ctx, tx, q)
+	if err != nil {
+		return nil, err
+	}
+	lines = make([]Line, len(rows))
+	for i, r := range rows {
+		lines[i].Series = r.Series
+		if lines[i].Points, err = points(ctx, tx, r, q); err != nil {
+			return nil, err
+		}
+	}
+	return lines, nil
+}
+
+func points(ctx context.Context, on folder.Querier, s seriesRow, q SeriesQuery) ([]Point, error) {
+	var n int
+	err := on.QueryRowContext(ctx, `SELECT count(*) FROM observation WHERE series = ? AND time >= ? AND time < ?`, s.id, int64(q.From), int64(q.To)).Scan(&n)
+	if err != nil {
+		return nil, err
+	}
+	from, width := int64(q.From), int64(1)
+	if n > q.Points {
+		first, end := max(q.From, s.First), min(q.To, s.Last+1)
+		from, width = int64(first), max(1, (int64(end-first)+int64(q.Points)-1)/int64(q.Points))
+	}
+	// CROSS JOIN: first the stretches, then one look-up for each.
+	return folder.Collect(ctx, on, func(row interface{ Scan(...any) error }) (p Point, err error) {
+		return p, row.Scan(&p.Time, &p.Value, &p.Mean, &p.Min, &p.Max, &p.Count, &p.Entry)
+	}, `SELECT o.time, o.value, g.mean, g.least, g.most, g.n, o.entry FROM
+		(SELECT max(time) AS last, avg(number) AS mean, min(number) AS least, max(number) AS most, count(*) AS n
+			FROM observation WHERE series = ?1 AND time >= ?2 AND time < ?3 GROUP BY (time - ?4) / ?5) AS g
+		CROSS JOIN observation AS o ON o.series = ?1 AND o.time = g.last ORDER BY g.last`, s.id, int64(q.From), int64(q.To), from, width)
+}
+
+// Observations returns the observations that a query chooses, in order of time, feed,
+// indicator and source, each with the entry that brought it; at most limit (1 to
+// MaxPoints; else MaxPoints).
+func (l *Ledger) Observations(ctx context.Context, q SeriesQuery, limit int) ([]Observation, error) {
+	if q.To == 0 {
+		q.To = 1 << 40
+	}
+	return l.observations(ctx, `WHERE (?1 = '' OR s.feed = ?1) AND (?2 = '' OR s.indicator = ?2) AND (?3 = '' OR s.source = ?3)
+		AND o.time >= ?4 AND o.time < ?5`, limit, q.Feed, q.Indicator, q.Source.String(), int64(q.From), int64(q.To))
+}
+
+// ObservationsOf returns the observations that an entry brought and that stand, in the
+// same order.
+func (l *Ledger) ObservationsOf(ctx context.Context, entry uint64, limit int) ([]Observation, error) {
+	return l.observations(ctx, `WHERE o.entry = ?`, limit, position(entry))
+}
+
+func (l *Ledger) observations(ctx context.Context, where string, limit int, args ...any) ([]Observation, error) {
+	if limit < 1 || limit > MaxPoints {
+		limit = MaxPoints
+	}
+	return folder.Collect(ctx, l.reads, func(row interface{ Scan(...any) error }) (o Observation, err error) {
+		var source string
+		if err := row.Scan(&o.Feed, &o.Indicator, &source, &o.Unit, &o.Time, &o.Value, &o.Number, &o.Entry); err != nil || source == "" {
+			return o, err
+		}
+		o.Source, err = cityid.ParseCanonical(source)
+		return o, err
+	}, fmt.Sprintf(`SELECT s.feed, s.indicator, s.source, s.unit, o.time, o.value, o.number, o.entry FROM series AS s JOIN observation AS o ON o.series = s.id
+		%s ORDER BY o.time, s.feed, s.indicator, s.source, s.unit LIMIT %d`, where, limit), args...)
+}
+
+// PruneObservations removes those made before a time, and series of which none is
+// left, and says how many observations.
+func (l *Ledger) PruneObservations(ctx context.Context, before cityid.Time) (pruned int, err error) {
+	rows, err := listSeries(ctx, l.reads, SeriesQuery{})
+	for _, s := range rows {
+		if err != nil {
+			break
+		}
+		var n int
+		n, err = l.prune(ctx, `DELETE FROM observation WHERE series = ?1 AND time < ?2 AND time <=
+			coalesce((SELECT time FROM observation WHERE series = ?1 ORDER BY time LIMIT 1 OFFSET ?3), ?2)`, s.id, int64(before), pruneAtOnce-1)
+		pruned += n
+	}
+	if err == nil {
+		_, err = l.prune(ctx, `DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM observation WHERE series = series.id)`)
+	}
+	if err != nil {
+		return pruned, fmt.Errorf("prune observations: %w", err)
+	}
+	return pruned, nil
+}
+
+// pruneAtOnce is how many rows go in one transaction.
+const pruneAtOnce = 5000
+
+// prune repeats a statement, each time in a transaction of its own, until it removes
+// nothing more.
+func (l *Ledger) prune(ctx context.Context, query string, args ...any) (pruned int, err error) {
+	for {
+		n := 0
+		err := l.write(ctx, &job{apply: func(g *group) (err error) {
+			n, err = folder.Count(g.w.conn.ExecContext(context.Background(), query, args...))
+			return err
+		}})
+		if err != nil || n == 0 {
+			return pruned, err
+		}
+		pruned += n
+	}
+}
