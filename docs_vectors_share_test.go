@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"cityid"
+	"cityid/internal/office"
 )
 
 // termsVector shows what both parties of an agreement sign.
@@ -26,4 +27,13 @@ func termsVector(t *testing.T) []line {
 	body, id := cityid.MustMarshal(&terms), terms.ID()
 	same(t, "id", sha([]byte("cityid/terms/1"), body), id[:])
 	return []line{hexLine("purpose", purpose[:]), hexLine("terms", body), hexLine("id", id[:])}
+}
+
+func purposeVector(t *testing.T) []line {
+	p := office.Purpose{
+		Format: "cityid/purpose/1", Salt: cityid.Digest(bytes.Repeat([]byte{9}, 32)), Text: "停车规划\nto plan car parks", Basis: "道路交通安全法 第33条",
+	}
+	digest := p.Digest()
+	same(t, "digest", sha([]byte("cityid/purpose/1"), p.Salt[:], []byte(p.Text), []byte{0}, []byte(p.Basis)), digest[:])
+	return []line{hexLine("encoded", cityid.MustMarshal(&p)), hexLine("digest", digest[:])}
 }

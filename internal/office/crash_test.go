@@ -54,6 +54,9 @@ func writeUntilKilled(dir string) error {
 		if err := addReportUntilKilled(ctx, o, hex.EncodeToString(random(16)), sign); err != nil {
 			return err
 		}
+		if err := prepareUntilKilled(ctx, o); err != nil {
+			return err
+		}
 		code, err := o.NewDraft(ctx, []byte("content"))
 		if err != nil {
 			return err
@@ -117,6 +120,10 @@ func TestKill(t *testing.T) {
 				if _, err := o.ReportByToken(t.Context(), number, f[2]); err != nil {
 					t.Errorf("round %d: %s: %v", round, l, err)
 				}
+				continue
+			}
+			if len(f) == 3 && f[0] == "request" {
+				checkPrepared(t, o, f[1], f[2])
 				continue
 			}
 			if len(f) != 2 {

@@ -102,30 +102,11 @@ func SealEvidence(reviewers []cityid.PublicKey, doc EvidenceDocument) (envelope 
 	if err != nil {
 		return nil, digest, err
 	}
-	var recipients []age.Recipient
-	for _, k := range reviewers {
-		p, err := keys.ParsePublic([]byte(k))
-		if err != nil {
-			return nil, digest, fmt.Errorf("key of a reviewer: %w: %w", ErrInvalid, err)
-		}
-		r, err := p.AgeRecipient()
-		if err != nil {
-			return nil, digest, fmt.Errorf("key of a reviewer: %w: %w", ErrInvalid, err)
-		}
-		recipients = append(recipients, r)
-	}
-	var out bytes.Buffer
-	w, err := age.Encrypt(&out, recipients...)
-	if err == nil {
-		_, err = w.Write(plain)
-	}
-	if err == nil {
-		err = w.Close()
-	}
+	envelope, err = sealAge(reviewers, plain)
 	if err != nil {
 		return nil, digest, fmt.Errorf("seal evidence: %w", err)
 	}
-	return out.Bytes(), doc.Digest(), nil
+	return envelope, doc.Digest(), nil
 }
 
 // OpenEvidence opens an envelope with the x25519 key of a reviewer, and compares
@@ -149,6 +130,32 @@ func OpenEvidence(reviewer *keys.Private, envelope []byte, digest cityid.Digest)
 		return EvidenceDocument{}, fmt.Errorf("evidence: the document has digest %s, the application names %s: %w", got, digest, ErrDamaged)
 	}
 	return doc, nil
+}
+
+// sealAge encrypts for x25519 keys. The error is [ErrInvalid] for a key of
+// another kind.
+func sealAge(readers []cityid.PublicKey, plain []byte) ([]byte, error) {
+	var recipients []age.Recipient
+	for _, k := range readers {
+		p, err := keys.ParsePublic([]byte(k))
+		if err != nil {
+			return nil, fmt.Errorf("key of a reader: %w: %w", ErrInvalid, err)
+		}
+		r, err := p.AgeRecipient()
+		if err != nil {
+			return nil, fmt.Errorf("key of a reader: %w: %w", ErrInvalid, err)
+		}
+		recipients = append(recipients, r)
+	}
+	var out bytes.Buffer
+	w, err := age.Encrypt(&out, recipients...)
+	if err == nil {
+		_, err = w.Write(plain)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	return out.Bytes(), err
 }
 
 func openAge(envelope []byte, identity age.Identity) ([]byte, error) {

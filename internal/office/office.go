@@ -25,7 +25,8 @@
 // institutions), docket (what blocks recorded about proposals), officer,
 // officer_change, sealed (contents of sealed records), printrun (labels that were
 // printed), installation and scan (labels in their places), report (what is wrong with
-// things, and what was done about it), backup.
+// things, and what was done about it), agreement and purpose (requests for data of
+// others, and what they are for), backup.
 //
 // # Rules
 //
@@ -46,10 +47,11 @@
 //   - drafts and their attachments, under a key derived from the resume code
 //     (see draft.go), and a session's bag, under one derived from its token:
 //     the office can not read them by itself;
-//   - contents of sealed records, contacts of applicants, tables to be imported
-//     and what people reported, under office.key;
-//   - evidence, for the seats that review it, with age ([SealEvidence]): the
-//     office can not read it either.
+//   - contents of sealed records, contacts of applicants, tables to be imported,
+//     what people reported and purposes of requests, under office.key;
+//   - evidence, for the seats that review it, with age ([SealEvidence]), and
+//     purposes on their way to those who decide ([SealPurpose]): the office can
+//     not read these either.
 //
 // The database says in the clear who is an officer and which passkeys there
 // are, and that folder and its backups are to be guarded accordingly.
@@ -130,6 +132,7 @@ type Options struct {
 	ImportLife  time.Duration // an import ends this long after it was last saved; 30 days
 	ContactLife time.Duration // whom to answer is erased this long after a report was closed; 30 days
 	ReportLife  time.Duration // and what was reported, this long; two years
+	PurposeLife time.Duration // the purpose of a request is erased this long after its agreement ended; one year
 
 	// What strangers may leave here together. Zero takes the default; see room.go.
 	Visitors   int   // sessions in which nobody has signed in; 100,000
@@ -169,6 +172,7 @@ func Open(ctx context.Context, opts Options) (_ *Office, err error) {
 		&opts.SessionIdle: 2 * time.Hour, &opts.SessionLife: 12 * time.Hour,
 		&opts.DraftLife: 30 * 24 * time.Hour, &opts.SigningLife: 7 * 24 * time.Hour,
 		&opts.ImportLife: 30 * 24 * time.Hour, &opts.ContactLife: 30 * 24 * time.Hour, &opts.ReportLife: 2 * 365 * 24 * time.Hour,
+		&opts.PurposeLife: 365 * 24 * time.Hour,
 	} {
 		if *d <= 0 {
 			*d = standard
@@ -338,7 +342,7 @@ func (o *Office) sweeps() []string {
 		`DELETE FROM draft WHERE expires <= ?1`,
 		unlinkedSweep,
 		importSweep,
-	}, o.reportSweeps()...)
+	}, append(o.reportSweeps(), o.agreementSweeps()...)...)
 }
 
 // Swept says what [Office.Sweep] removed.
