@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"cityid"
@@ -130,6 +131,11 @@ func (r *Result) Entry(key []byte, v any) (bool, error) {
 		return true, nil
 	}
 	return false, fmt.Errorf("the bundle does not answer about the key %x", key)
+}
+
+// Asked reports whether the bundle answers about a key of the state.
+func (r *Result) Asked(key []byte) bool {
+	return slices.ContainsFunc(r.Entries, func(e Entry) bool { return bytes.Equal(e.Key, key) })
 }
 
 // Finding is the outcome of one check.

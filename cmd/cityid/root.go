@@ -26,7 +26,7 @@ func root() *command {
 		},
 		sub: []*command{
 			demoCommand(), nodeCommand(), keyCommand(), applicationCommand(), codeCommand(), txCommand(),
-			searchCommand(), resolveCommand(), reportCommand(), bundleCommand(), verifyCommand(), trustCommand(), labelCommand(), attestCommand(),
+			searchCommand(), resolveCommand(), reportCommand(), bundleCommand(), verifyCommand(), trustCommand(), labelCommand(), attestCommand(), gatewayCommand(), evidenceCommand(),
 			watchCommand(), chainCommand(), auditCommand(), feedCommand(), benchCommand(), versionCommand(), completionCommand(),
 		},
 	}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package share
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cityid"
+	"cityid/verify"
+)
+
+// Node is what a gateway asks of a node of the registry. Nothing of what a node
+// says is believed without a proof; it may be any node, and there may be
+// several. Package client has one.
+type Node interface {
+	Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error)
+	Link(ctx context.Context, height uint64, from uint32) ([]byte, error)
+	Agreement(ctx context.Context, id cityid.Digest) (*cityid.AgreementAnswer, error)
+	Agreements(ctx context.Context, q cityid.AgreementQuery) (*cityid.AgreementPage, error)
+	Submit(ctx context.Context, raw []byte, wait bool) (*cityid.Receipt, error)
+	Transaction(ctx context.Context, id cityid.Digest) (*cityid.Receipt, error)
+}
+
+// Times of the view on the chain.
+const (
+	refreshAfter = 4 * time.Second  // a standing in use is asked for anew when it was asked for so long ago
+	askTimeout   = 8 * time.Second  // one node has to answer
+	useTime      = 10 * time.Minute // a standing that nobody asked for is no longer kept fresh
+	maxStandings = 4096             // agreements whose standing is kept
+	knownFor     = time.Minute      // what a node said about which dataset an agreement is about
+)
+
+// View is what a gateway knows of the chain: standings of agreements, proven
+// from the pinned trust root and never older than asked for. It may be used by
+// several goroutines.
+type View struct {
+	nodes []Node
+	now   func() time.Time
+	log   *slog.Logger
+
+	mu     sync.Mutex
+	trust  *verify.TrustFile
+	known  map[cityid.Digest]*tracked
+	onTrue func(*verify.TrustFile) // told of versions of the trust root learned
+}
+
+// tracked is one agreement that is watched.
+type tracked struct {
+	id      cityid.Digest
+	current atomic.Pointer[Standing]
+	used    atomic.Int64 // Unix seconds
+	tried   atomic.Int64 // Unix milliseconds
+
+	asking sync.Mutex // one question at a time
+	keys   [][]byte   // under asking: what was needed last time
+}
+
+// NewView returns a view through the nodes, of which there must be one. learned
+// is called with the trust file when versions were added to it; it may be nil.
+func NewView(trust *verify.TrustFile, nodes []Node, now func() time.Time, learned func(*verify.TrustFile), log *slog.Logger) *View {
+	return &View{nodes: nodes, now: now, log: log, trust: trust, known: map[cityid.Digest]*tracked{}, onTrue: learned}
+}
+
+// ErrStale says that no node could prove what the chain says, recently enough.
+var ErrStale = errors.New("the state of the chain is not known recently enough")
+
+// Standing returns how an agreement stands, from a state no older than the
+// agreement's own limit. What is known is returned at once and asked for anew in
+// the background. The error is [cityid.ErrNotFound] for no such agreement, and
+// matches [ErrStale] if no node proves a state recent enough.
+func (v *View) Standing(ctx context.Context, id cityid.Digest) (*Standing, error) {
+	t, err := v.track(id)
+	if err != nil {
+		return nil, err
+	}
+	now := v.now()
+	t.used.Store(now.Unix())
+	s := t.current.Load()
+	if s != nil && s.fresh(now) {
+		if tried := t.tried.Load(); now.UnixMilli()-tried > refreshAfter.Milliseconds() && t.tried.CompareAndSwap(tried, now.UnixMilli()) {
+			go func() {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
+				defer cancel()
+				if _, err := v.ask(ctx, t, s); err != nil {
+					v.log.Warn("agreement not refreshed", "agreement", id, "error", err)
+				}
+			}()
+		}
+		return s, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if s, err = v.ask(ctx, t, s); err != nil {
+		return nil, err
+	}
+	if !s.fresh(v.now()) {
+		return nil, fmt.Errorf("%w: the latest proof is as of %s", ErrStale, s.AsOf.Time.Format(time.RFC3339))
+	}
+	return s, nil
+}
+
+// Known returns how an agreement stood when it was last asked for, however long
+// ago; nil if it was not.
+func (v *View) Known(id cityid.Digest) *Standing {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if t := v.known[id]; t != nil {
+		return t.current.Load()
+	}
+	return nil
+}
+
+// track returns the entry of an agreement and makes room for it.
+func (v *View) track(id cityid.Digest) (*tracked, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if t := v.known[id]; t != nil {
+		return t, nil
+	}
+	if len(v.known) >= maxStandings {
+		oldest, since := cityid.Digest{}, int64(1<<62)
+		for k, t := range v.known {
+			if u := t.used.Load(); u < since {
+				oldest, since = k, u
+			}
+		}
+		delete(v.known, oldest)
+	}
+	t := &tracked{id: id}
+	v.known[id] = t
+	return t, nil
+}
+
+func (v *View) forget(t *tracked) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.known[t.id] == t && t.current.Load() == nil {
+		delete(v.known, t.id)
+	}
+}
+
+// ask proves the standing anew, unless somebody else just did.
+func (v *View) ask(ctx context.Context, t *tracked, seen *Standing) (*Standing, error) {
+	t.asking.Lock()
+	defer t.asking.Unlock()
+	if s := t.current.Load(); s != seen && s != nil && s.fresh(v.now()) {
+		return s, nil
+	}
+	t.tried.Store(v.now().UnixMilli())
+	if t.keys == nil {
+		a, err := v.about(ctx, t.id)
+		if err != nil {
+			v.forget(t)
+			return nil, err
+		}
+		t.keys = guess(&a.Terms, v.Trust().Statement.Zone)
+	}
+	s, err := v.prove(ctx, t.id, t.keys, 0)
+	if err != nil {
+		return nil, err
+	}
+	t.keys = s.keys
+	// An answer that is older than what is known would be a node left behind.
+	if old := t.current.Load(); old == nil || s.AsOf.Height >= old.AsOf.Height {
+		t.current.Store(s)
+		return s, nil
+	}
+	return t.current.Load(), nil
+}
+
+// about asks what an agreement is about. The answer is a hint: what counts is
+// proven afterwards.
+func (v *View) about(ctx context.Context, id cityid.Digest) (*cityid.Agreement, error) {
+	return first(ctx, v.nodes, func(ctx context.Context, n Node) (*cityid.Agreement, error) {
+		a, err := n.Agreement(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if a.Agreement.Terms.ID() != id {
+			return nil, fmt.Errorf("a node answers about another agreement than %s", id)
+		}
+		return &a.Agreement, nil
+	})
+}
+
+// first asks one node after the other until one answers. That something is not
+// found is an answer, if no node knows better.
+func first[T any](ctx context.Context, nodes []Node, ask func(context.Context, Node) (T, error)) (T, error) {
+	var none T
+	var failed error
+	for _, n := range nodes {
+		got, err := ask(ctx, n)
+		if err == nil {
+			return got, nil
+		}
+		if failed == nil || !errors.Is(err, cityid.ErrNotFound) {
+			failed = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return none, failed
+}
+
+// Trust returns the version of the trust root by which the view judges.
+func (v *View) Trust() *cityid.Trust {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.trust.Latest()
+}
+
+// Entries returns what stands at keys of the state, proven to a header that is
+// no older than maxAge, and the bundle that proves it. The error matches
+// [ErrStale] if no node does.
+func (v *View) Entries(ctx context.Context, keys [][]byte, maxAge time.Duration) (*verify.Result, []byte, error) {
+	type proven struct {
+		result *verify.Result
+		bundle []byte
+	}
+	trust := v.Trust()
+	p, err := first(ctx, v.nodes, func(ctx context.Context, n Node) (proven, error) {
+		data, err := n.Bundle(ctx, cityid.BundleQuery{
+			Kind: cityid.AnswerEntries, Keys: keys, From: trust.Statement.Version, Base: trust.Statement.Height,
+		})
+		if err != nil {
+			return proven{}, err
+		}
+		r := verify.CheckEncoded(trust, data, verify.Options{Now: v.now(), Kind: cityid.AnswerEntries, Keys: keys, MaxAge: maxAge})
+		v.learn(r.Learned)
+		switch r.Verdict {
+		case verify.Valid:
+			return proven{&r, data}, nil
+		case verify.Invalid:
+			return proven{}, fmt.Errorf("a node proves nothing: %s", r.Message)
+		}
+		return proven{}, fmt.Errorf("%w: %s", ErrStale, r.Message)
+	})
+	if err != nil && !errors.Is(err, ErrStale) && cityid.CodeOf(err) == cityid.ErrInternal {
+		err = fmt.Errorf("%w: %w", ErrStale, err)
+	}
+	return p.result, p.bundle, err
+}
+
+// learn adds versions of the trust root.
+func (v *View) learn(versions []cityid.Trust) {
+	if len(versions) == 0 {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	have := v.trust.Latest().Statement.Version
+	for i := range versions {
+		if versions[i].Statement.Version <= have {
+			continue
+		}
+		if err := v.trust.Add(versions[i]); err != nil {
+			v.log.Warn("trust root not extended", "error", err)
+			return
+		}
+	}
+	if v.onTrue != nil && v.trust.Latest().Statement.Version > have {
+		v.onTrue(v.trust)
+	}
+}
+
+// Refresh keeps what is in use fresh until ctx ends.
+func (v *View) Refresh(ctx context.Context) {
+	tick := time.NewTicker(refreshAfter)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		v.mu.Lock()
+		var due []*tracked
+		for id, t := range v.known {
+			if v.now().Unix()-t.used.Load() > int64(useTime.Seconds()) {
+				delete(v.known, id)
+			} else if t.current.Load() != nil && v.now().UnixMilli()-t.tried.Load() > refreshAfter.Milliseconds()/2 {
+				due = append(due, t)
+			}
+		}
+		v.mu.Unlock()
+		for _, t := range due {
+			ask, cancel := context.WithTimeout(ctx, askTimeout)
+			if _, err := v.ask(ask, t, t.current.Load()); err != nil && ctx.Err() == nil {
+				v.log.Warn("agreement not refreshed", "agreement", t.id, "error", err)
+			}
+			cancel()
+		}
+	}
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package share
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"cityid"
+	"cityid/internal/httpsig"
+	"cityid/internal/ledger"
+	"cityid/internal/web"
+)
+
+// Errors of fetches that are the peer's doing.
+var (
+	errPeer = errors.New("the provider's gateway does not answer")
+	errLies = errors.New("the provider's answer is not what it is signed to be")
+)
+
+// clockDifference is how far the time of a receipt may be from the consumer's.
+const clockDifference = 2 * time.Minute
+
+// Fetched is an answer that was verified and written down.
+type Fetched struct {
+	Status      int
+	ContentType string
+	Body        *Spool // to be closed
+	Receipt     ledger.Receipt
+	Entry       ledger.Appended
+	Standing    *Standing // by which it was judged
+}
+
+// Fetch asks the provider of an agreement's dataset for a path and query as they
+// are to stand on the wire. A refusal that the provider has signed is an answer
+// with its status; the error says that there is none that counts.
+func (g *Gateway) Fetch(ctx context.Context, id cityid.Digest, path, query string) (*Fetched, error) {
+	s, err := g.view.Standing(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := splitPath(path); err != nil {
+		return nil, err
+	}
+	if err := g.mayAsk(s); err != nil {
+		return nil, err
+	}
+	if len(s.Provider.Links) == 0 {
+		return nil, cityid.Errorf(cityid.ErrNotFound, "no record from %s upwards links to a gateway", s.Agreement.Terms.Dataset)
+	}
+	for _, base := range s.Provider.Links {
+		var f *Fetched
+		if f, err = g.fetchFrom(ctx, s, base, "/data/"+Segment(s.Agreement.Terms.Dataset)+path, query); err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, errPeer) || ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, err
+}
+
+// mayAsk checks what the provider would check too, to tell the reason sooner.
+func (g *Gateway) mayAsk(s *Standing) error {
+	now := cityid.TimeOf(g.now())
+	if s.Consumer.Holder != g.cfg.Party {
+		return cityid.Errorf(cityid.ErrNotPermitted, "the agreement is for %s, which %s holds: this gateway acts for %s", s.Consumer.Code, s.Consumer.Holder, g.cfg.Party)
+	}
+	if err := s.Consumer.Key(g.public, now); err != nil {
+		return err
+	}
+	return mayFetch(s, s.Agreement.Terms.Dataset, now)
+}
+
+// fetchFrom asks one gateway of the provider.
+func (g *Gateway) fetchFrom(ctx context.Context, s *Standing, base, path, query string) (*Fetched, error) {
+	r, sent, err := g.signedRequest(ctx, http.MethodGet, base, path+question(query), s.ID, fetchProfile, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := g.peers.Do(r)
+	if err != nil {
+		return nil, peerError(base, err)
+	}
+	defer resp.Body.Close()
+	if resp.Header.Get("Signature") == "" {
+		return nil, unsigned(base, resp)
+	}
+	answer, receipt, encoded, err := g.checkAnswer(s, sent, resp)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", errLies, base, err)
+	}
+	if receipt.Size > uint64(g.cfg.MaxBody) {
+		return nil, cityid.Errorf(cityid.ErrTooLarge, "the answer has %d octets: this gateway takes %d at most", receipt.Size, g.cfg.MaxBody)
+	}
+	body := NewSpool(g.cfg.Data, int64(receipt.Size))
+	keep := false
+	defer func() {
+		if !keep {
+			body.Close()
+		}
+	}()
+	if _, err := body.ReadFrom(resp.Body); err != nil && !errors.Is(err, errTooLarge) {
+		return nil, peerError(base, err)
+	}
+	if uint64(body.Size()) != receipt.Size || body.Digest() != receipt.Content {
+		return nil, fmt.Errorf("%w: %s: the body is another one than the signature and the receipt name", errLies, base)
+	}
+	entry, err := g.ledger.AppendFetched(ctx, ledger.Fetched{
+		Path: r.URL.RequestURI(), Request: messageOf(sent.signed), Response: messageOf(answer), Receipt: encoded,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("write the receipt down: %w", err)
+	}
+	if receipt.Served() {
+		g.acks.add(s.ID, base, entry.Hash)
+	}
+	keep = true
+	return &Fetched{resp.StatusCode, resp.Header.Get("Content-Type"), body, *receipt, entry, s}, nil
+}
+
+// sentRequest is a request as it was signed.
+type sentRequest struct {
+	message *httpsig.Message
+	signed  *httpsig.Signed
+}
+
+// signedRequest makes a request to another gateway and signs it.
+func (g *Gateway) signedRequest(ctx context.Context, method, base, target string, id cityid.Digest, profile *httpsig.Profile, body []byte) (*http.Request, *sentRequest, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, nil, cityid.Errorf(cityid.ErrInvalid, "the link to the gateway, %.120q, is no address of one", base)
+	}
+	if u.Scheme != "https" && !(u.Scheme == "http" && g.cfg.PrivatePeers) {
+		return nil, nil, cityid.Errorf(cityid.ErrInvalid, "the link to the gateway, %.120q, is not https", base)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, u.Scheme+"://"+u.Host+target, bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, cityid.Errorf(cityid.ErrMalformed, "address of the fetch: %v", err)
+	}
+	if r.URL.RequestURI() != target {
+		return nil, nil, cityid.Errorf(cityid.ErrMalformed, "the path and query %.120q would be sent as %.120q: write them so", target, r.URL.RequestURI())
+	}
+	r.Header.Set("User-Agent", "cityid-gateway")
+	r.Header.Set("Accept-Encoding", "identity")
+	r.Header.Set("Cache-Control", "no-transform")
+	r.Header.Set(fieldDigest, httpsig.Digest(body))
+	r.Header.Set(fieldAgreement, formatAgreement(id))
+	m, err := httpsig.RequestToSend(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	signed, err := profile.Sign(m, httpsig.Params{Created: g.now(), KeyID: g.keyID}, g.key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("sign the request: %w", err)
+	}
+	return r, &sentRequest{m, signed}, nil
+}
+
+// checkAnswer verifies that the provider signed this answer to this request, and
+// that the receipt is for it.
+func (g *Gateway) checkAnswer(s *Standing, sent *sentRequest, resp *http.Response) (*httpsig.Signed, *ledger.Receipt, []byte, error) {
+	m, err := httpsig.ResponseReceived(resp, sent.message)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	now := g.now()
+	answer, err := answerProfile.Verify(m, now, func(keyID string) (httpsig.Key, error) {
+		return keyOf(&s.Provider, keyID, cityid.TimeOf(now))
+	})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := answer.Answers(sent.signed); err != nil {
+		return nil, nil, nil, err
+	}
+	receipt, encoded, err := receiptOf(answer)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := checkReceipt(receipt, s, answer, sent.signed); err != nil {
+		return nil, nil, nil, err
+	}
+	if d := now.Sub(receipt.Time.Std()); d > clockDifference || d < -clockDifference {
+		return nil, nil, nil, fmt.Errorf("the receipt's time is %s, and here it is %s: one of the clocks is wrong", receipt.Time, now.UTC().Format(time.RFC3339))
+	}
+	return answer, receipt, encoded, nil
+}
+
+// receiptOf reads the receipt that an answer's signature covers.
+func receiptOf(answer *httpsig.Signed) (*ledger.Receipt, []byte, error) {
+	text := answer.Value("data-receipt")
+	if len(text) < 2 || text[0] != ':' || text[len(text)-1] != ':' {
+		return nil, nil, errors.New("the receipt is not written as octets between colons")
+	}
+	encoded, err := base64.StdEncoding.Strict().DecodeString(text[1 : len(text)-1])
+	if err != nil {
+		return nil, nil, fmt.Errorf("receipt: %w", err)
+	}
+	r, err := ledger.DecodeReceipt(encoded)
+	return &r, encoded, err
+}
+
+// checkReceipt checks that a receipt says what the signed messages and the
+// agreement say.
+func checkReceipt(r *ledger.Receipt, s *Standing, answer, request *httpsig.Signed) error {
+	switch {
+	case r.Agreement != s.ID || r.Dataset != s.Agreement.Terms.Dataset:
+		return errors.New("the receipt is for another agreement or dataset")
+	case r.Provider != s.Provider.Holder:
+		return fmt.Errorf("the receipt names %s as the provider, and %s holds the dataset", r.Provider, s.Provider.Holder)
+	case r.Request != messageOf(request).Hash():
+		return errors.New("the receipt is for another request")
+	case answer.Value("@status") != fmt.Sprint(r.Status):
+		return errors.New("the receipt names another status than the answer has")
+	case answer.Digest != r.Content:
+		return errors.New("the receipt names another digest than the answer has")
+	}
+	return nil
+}
+
+// peerError says that a peer could not be reached, without what the transport
+// says about addresses inside.
+func peerError(base string, err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	return fmt.Errorf("%w: %s: %w", errPeer, base, err)
+}
+
+// unsigned makes an error of an answer without a signature.
+func unsigned(base string, resp *http.Response) error {
+	var p web.Problem
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if json.Unmarshal(body, &p) == nil && p.Code != cityid.OK && p.Detail != "" && resp.StatusCode >= 400 {
+		if resp.StatusCode >= 500 {
+			return fmt.Errorf("%w: %s: %.300s", errPeer, base, p.Detail)
+		}
+		return cityid.Errorf(p.Code, "%s refuses, without a signature: %.300s", base, p.Detail)
+	}
+	return fmt.Errorf("%w: %s answers with status %d and no signature", errPeer, base, resp.StatusCode)
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package share_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cityid"
+	"cityid/internal/chain"
+	"cityid/internal/chain/chaintest"
+	"cityid/internal/share"
+	"cityid/internal/web"
+	"cityid/keys"
+	"cityid/verify"
+)
+
+const zone = "share-1"
+
+var (
+	provider = cityid.MustParse("MA.156.1301")
+	consumer = cityid.MustParse("MA.156.1201")
+	air      = cityid.MustParse("MA.156.1301/30.000001/AIR")
+)
+
+// world is two cities on one chain, each with a gateway on loopback, and a real
+// service behind the provider's.
+type world struct {
+	t       *testing.T
+	engine  *chain.Engine
+	backend http.HandlerFunc // of the provider's service; may be replaced
+	give    *city            // the provider
+	take    *city            // the consumer
+}
+
+// city is a party with its gateway.
+type city struct {
+	*share.Gateway
+	code    cityid.Code
+	officer cityid.Signer
+	key     *keys.Private // of the gateway
+	cfg     share.Config
+	peer    *httptest.Server
+	local   *httptest.Server
+	stop    func()
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	e, err := chain.NewEngine(chain.EngineConfig{Genesis: chaintest.Genesis(zone, chaintest.Epoch, chain.EngineValidator())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	w := &world{t: t, engine: e}
+	w.backend = func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(rw, `{"path":%q,"query":%q}`, r.URL.Path, r.URL.RawQuery)
+	}
+	service := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.backend(rw, r) }))
+	t.Cleanup(service.Close)
+	w.give, w.take = w.city(provider, 10), w.city(consumer, 20)
+	document := []byte(`{"title":"air"}`)
+	file := filepath.Join(t.TempDir(), "air.json")
+	if err := os.WriteFile(file, document, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.give.cfg.Datasets = []share.DatasetConfig{{
+		Code: air, Document: file, Backend: share.Backend{HTTP: service.URL + "/air"},
+		Paths: []share.PathRule{{Path: "/latest"}, {Path: "/stations/*", Query: map[string]string{"after": "integer", "limit": "integer"}}},
+	}}
+	class := chaintest.Allocation("MA.156.1301/30.000001", cityid.KindClass)
+	dataset := chaintest.Allocation(air.String(), cityid.KindDataset)
+	dataset.Content.Dataset = &cityid.Dataset{Class: cityid.DatasetConditional, Document: sha256.Sum256(document)}
+	w.submit([]cityid.Signer{w.give.officer}, chaintest.Allocate(class, dataset))
+	w.open(w.give)
+	w.open(w.take)
+	e.Advance(12 * time.Second) // a new gateway does not know what it has seen before
+	return w
+}
+
+// city allocates a city whose record links to its gateway.
+func (w *world) city(code cityid.Code, n int) *city {
+	w.t.Helper()
+	c := &city{code: code, officer: chaintest.Key(n)}
+	secret := sha256.Sum256(fmt.Appendf(nil, "gateway %d", n))
+	var err error
+	if c.key, err = keys.NewPrivate(keys.Ed25519, secret[:]); err != nil {
+		w.t.Fatal(err)
+	}
+	c.peer = httptest.NewUnstartedServer(nil)
+	c.local = httptest.NewUnstartedServer(nil)
+	address := "http://" + c.peer.Listener.Addr().String()
+	a := chaintest.Allocation(code.String(), cityid.KindCity)
+	a.Policy = chaintest.Policy(c.officer)
+	a.Policy.Members[0].Keys = append(a.Policy.Members[0].Keys, cityid.Key{Public: cityid.PublicKey(c.key.Public().Raw()), Roles: cityid.RoleGateway})
+	a.Content.Links = []cityid.Link{{Rel: share.RelGateway, Href: address}}
+	w.approveHost()
+	w.submit([]cityid.Signer{chaintest.Key(0)}, chaintest.Allocate(a))
+	c.cfg = share.Config{
+		Party: code, Log: "gw-1", URL: address, Listen: "unused", Local: "127.0.0.1:0", Data: w.t.TempDir(), Key: "unused", Trust: "unused",
+		Nodes: []string{"unused"}, PrivatePeers: true,
+	}.WithDefaults()
+	return c
+}
+
+// approveHost lets records link to loopback.
+func (w *world) approveHost() {
+	r, err := w.engine.Record(w.t.Context(), chaintest.Apex)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if len(r.Record.Content.Hosts) > 0 {
+		return
+	}
+	content := r.Record.Content
+	content.Hosts = []string{"127.0.0.1"}
+	w.submit([]cityid.Signer{chaintest.Key(0)}, cityid.Operation{Amend: &cityid.Amend{Code: chaintest.Apex, Revision: r.Record.Revision, Content: content}})
+}
+
+func (w *world) submit(by []cityid.Signer, ops ...cityid.Operation) {
+	w.t.Helper()
+	r, err := w.engine.Submit(w.t.Context(), chaintest.TxBy(zone, w.engine.Now(), by, ops...), true)
+	if err == nil {
+		err = r.Err()
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.engine.Settle(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// open opens a city's gateway and serves it.
+func (w *world) open(c *city) {
+	w.t.Helper()
+	trusts, err := w.engine.Trust(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	trust, err := verify.NewTrustFile(trusts[0])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	if testing.Verbose() {
+		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	c.Gateway, err = share.Open(w.t.Context(), c.cfg, share.Parts{
+		Trust: trust, Nodes: []share.Node{w.engine}, Key: c.key, Peers: web.NewOutward(true, nil), Log: log, Now: w.engine.Now,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c.peer.Config.Handler = web.Wrap(c.Peer(), web.WrapConfig{})
+	c.local.Config.Handler = web.Wrap(c.Local(), web.WrapConfig{})
+	c.peer.Start()
+	c.local.Start()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { c.Run(ctx); close(done) }()
+	c.stop = func() {
+		cancel()
+		<-done
+		c.peer.Close()
+		c.local.Close()
+		if err := c.Close(); err != nil {
+			w.t.Error(err)
+		}
+	}
+	w.t.Cleanup(func() { c.stop() })
+}
+
+// agree requests and grants an agreement and returns its id.
+func (w *world) agree(change func(*cityid.Terms)) cityid.Digest {
+	w.t.Helper()
+	d, err := w.engine.Record(w.t.Context(), air)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	now := cityid.TimeOf(w.engine.Now())
+	t := cityid.Terms{
+		Dataset: air, Consumer: consumer, Document: d.Record.Content.Dataset.Document, From: now, Until: now + 86400, Staleness: 30,
+		Purpose: cityid.Digest{1}, Respond: now + 3600, Nonce: cityid.Nonce{1},
+	}
+	if change != nil {
+		change(&t)
+	}
+	w.submit([]cityid.Signer{w.take.officer}, cityid.Operation{AgreementRequest: &cityid.AgreementRequest{Terms: t}})
+	w.submit([]cityid.Signer{w.give.officer}, cityid.Operation{AgreementGrant: &cityid.AgreementDecision{Dataset: air, Agreement: t.ID()}})
+	return t.ID()
+}
+
+// get asks for an address and returns status and body.
+func (w *world) get(address string) (int, string, http.Header) {
+	w.t.Helper()
+	resp, err := http.Get(address)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return resp.StatusCode, string(b), resp.Header
+}
+
+func TestFetch(t *testing.T) {
+	w := newWorld(t)
+	id := w.agree(nil)
+	status, body, h := w.get(w.take.local.URL + "/fetch/" + id.String() + "/stations/3?after=7")
+	if status != 200 || body != `{"path":"/air/stations/3","query":"after=7"}` {
+		t.Fatalf("%d %s", status, body)
+	}
+	if !strings.HasPrefix(h.Get("Cityid-Receipt"), "MA.156.1301 gw-1 1") {
+		t.Errorf("receipt %q", h.Get("Cityid-Receipt"))
+	}
+	if status, body, _ := w.get(w.take.local.URL + "/fetch/" + id.String() + "/secret"); status != 403 || !strings.Contains(body, "not among those") {
+		t.Errorf("%d %s", status, body)
+	}
+	w.submit([]cityid.Signer{w.give.officer}, cityid.Operation{AgreementRevoke: &cityid.AgreementDecision{Dataset: air, Agreement: id}})
+	w.engine.Advance(31 * time.Second)
+	if err := w.engine.MakeBlock(); err != nil {
+		t.Fatal(err)
+	}
+	if status, body, _ := w.get(w.take.local.URL + "/fetch/" + id.String() + "/latest"); status != 403 || !strings.Contains(body, "revoked") {
+		t.Errorf("%d %s", status, body)
+	}
+}
