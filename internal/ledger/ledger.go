@@ -173,6 +173,9 @@ type Ledger struct {
 	opened cityid.Time
 	trees  treeCache
 
+	closing sync.Once
+	closed  error
+
 	tallying sync.Mutex // while a tally is read
 
 	mu        sync.Mutex // guards what follows
@@ -291,8 +294,13 @@ func (o Options) complete() (Options, error) {
 }
 
 // Close waits for what is under way and lets go of the folder. Methods called later
-// fail.
+// fail; to close again does nothing.
 func (l *Ledger) Close() error {
+	l.closing.Do(func() { l.closed = l.close() })
+	return l.closed
+}
+
+func (l *Ledger) close() error {
 	var errs []error
 	if l.writer != nil {
 		errs = append(errs, l.writer.stop())

@@ -94,17 +94,13 @@ func startWriter(ctx context.Context, l *Ledger, s state) (_ *writer, err error)
 	return w, nil
 }
 
-// stop lets what waits be written, and ends the writer.
+// stop lets what waits be written, and ends the writer. It is called once.
 func (w *writer) stop() error {
 	w.mu.Lock()
-	first := !w.closing
 	w.closing = true
 	w.mu.Unlock()
 	w.signal()
 	<-w.ended
-	if !first {
-		return nil
-	}
 	return errors.Join(w.stmt.close(), w.conn.Close())
 }
 
