@@ -92,9 +92,11 @@
 //
 // Who polls a feed of a provider stores what each fetch brought, events and
 // observations, in one transaction with the provider's cursor ([Ledger.Advance]).
-// Applications read the events by their numbers, and draw the observations as lines.
-// Each names the entry that brought it, whose receipt says when it came, from whom and
-// in which bytes.
+// Applications read the events by their numbers, and draw the observations as lines;
+// what the observations of each hour come to is kept beside them, so that a line over
+// weeks is quick. Each observation names the entry that brought it, whose receipt says
+// when it came, from whom and in which bytes, and so does a value that a correction has
+// replaced.
 //
 // # Rules
 //
