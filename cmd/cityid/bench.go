@@ -27,6 +27,12 @@ func benchCommand() *command {
 		long:     "Validators, clients and server share the machine, and every validator writes to a real disk. Read the\nfigures as ratios to one another: they vary with the machine and with what else it does.",
 		examples: []string{"cityid bench", "cityid bench --validators 4 --records 50000 --seconds 5 --format json"},
 		setup:    bench,
+		sub: []*command{{
+			name: "gateway", short: "measure fetches between two gateways beside the service itself",
+			long:     "The node, both gateways, the service behind one and the clients in front of the other share this\nmachine, and both gateways write their receipts to a real disk.",
+			examples: []string{"cityid bench gateway", "cityid bench gateway --clients 16 --rate 500 --large 0"},
+			setup:    benchGateway,
+		}},
 	}
 }
 

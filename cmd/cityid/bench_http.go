@@ -56,7 +56,7 @@ func (b *benchmark) answers(ctx context.Context) error {
 		{"record over HTTP", func() string { return "/" + b.object().String() }},
 		{"absence over HTTP", func() string { return fmt.Sprintf("/v1/bundles/%s/N%08d", b.class, rand.IntN(b.records)) }},
 	} {
-		n, times, err := load(ctx, b.span, base, w.path)
+		n, times, err := load(ctx, b.span, 8, base, w.path)
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
@@ -69,10 +69,9 @@ func (b *benchmark) object() cityid.Code {
 	return cityid.MustParse(fmt.Sprintf("%s/B%08d", b.class, rand.IntN(b.records)))
 }
 
-// load asks with eight clients at once for a while and returns how many
+// load asks with some clients at once for a while and returns how many
 // requests were answered and how long each took.
-func load(ctx context.Context, span time.Duration, base string, path func() string) (int, []time.Duration, error) {
-	const clients = 8
+func load(ctx context.Context, span time.Duration, clients int, base string, path func() string) (int, []time.Duration, error) {
 	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
 	defer c.CloseIdleConnections()
 	end := time.Now().Add(span)

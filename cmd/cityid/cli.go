@@ -151,7 +151,7 @@ func run(ctx context.Context, args []string, t *terminal) int {
 
 func find(c *command, args []string) (*command, []string, []string) {
 	var path []string
-	for len(args) > 0 && c.setup == nil {
+	for len(args) > 0 && len(c.sub) > 0 {
 		i := slices.IndexFunc(c.sub, func(s *command) bool { return s.name == args[0] })
 		if i < 0 {
 			break
@@ -296,6 +296,9 @@ func printUsage(w io.Writer, c *command, path []string) {
 			fmt.Fprintf(w, "  %-13s %s\n", s.name, s.short)
 		}
 		return
+	}
+	for _, s := range c.sub {
+		fmt.Fprintf(w, "\n  %s %-13s %s\n", name, s.name, s.short)
 	}
 	fmt.Fprintf(w, "\nusage: %s %s[flags]\n\n", name, strings.TrimLeft(c.args+" ", " "))
 	f := &flags{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), term: &terminal{}}

@@ -20,7 +20,7 @@ const (
 	DefaultBatchLeaves    = 10_000
 	DefaultRetention      = 365 * 24 * time.Hour
 	DefaultMaxBody        = 4 << 30
-	DefaultInFlight       = 256
+	DefaultInFlight       = 1024
 	MaxDatasets           = 10_000
 	MaxFeeds              = 1000
 	MaxPaths              = 64
@@ -55,7 +55,7 @@ type Config struct {
 	BatchLeaves    int      `json:"batch_leaves,omitempty"`   // or with so many; default 10,000
 	Retention      Duration `json:"retention,omitempty"`      // receipts and salts are erased after; default 8760h
 	MaxBody        int64    `json:"max_body,omitempty"`       // octets of one answer; default 4 GiB
-	InFlight       int      `json:"in_flight,omitempty"`      // requests served at a time; default 256
+	InFlight       int      `json:"in_flight,omitempty"`      // requests served at a time, a quarter of them for one address; default 1024
 }
 
 // DatasetConfig is a dataset that the gateway provides.

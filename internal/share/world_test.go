@@ -36,7 +36,7 @@ var (
 // world is two cities on one chain, each with a gateway on loopback, and a real
 // service behind the provider's.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	engine  *chain.Engine
 	backend http.HandlerFunc // of the provider's service; may be replaced
 	give    *city            // the provider
@@ -55,7 +55,7 @@ type city struct {
 	stop    func()
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	e, err := chain.NewEngine(chain.EngineConfig{Genesis: chaintest.Genesis(zone, chaintest.Epoch, chain.EngineValidator())})
 	if err != nil {
@@ -109,7 +109,7 @@ func (w *world) city(code cityid.Code, n int) *city {
 	w.submit([]cityid.Signer{chaintest.Key(0)}, chaintest.Allocate(a))
 	c.cfg = share.Config{
 		Party: code, Log: "gw-1", URL: address, Listen: "unused", Local: "127.0.0.1:0", Data: w.t.TempDir(), Key: "unused", Trust: "unused",
-		Nodes: []string{"unused"}, PrivatePeers: true,
+		Nodes: []string{"unused"}, PrivatePeers: true, Unacknowledged: 100_000,
 	}.WithDefaults()
 	return c
 }
