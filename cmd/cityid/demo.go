@@ -9,7 +9,7 @@ package main
 //
 // One file a topic: the flow is here; the folder, the keys and the network in
 // demo_network.go; the places of China in demo_places.go; Shijiazhuang and its
-// objects in demo_city.go; what is looked at and checked in demo_tour.go; how
+// objects in demo_city.go; what two cities share in demo_sharing.go; what is looked at and checked in demo_tour.go; how
 // the demo speaks in demo_talk.go.
 //
 // # The folder
@@ -21,6 +21,8 @@ package main
 //	objects/*.csv      what is imported, each with its checkpoint
 //	labels/*           a field label and a certificate
 //	sjz-01.cityid      the bundle of a department
+//	sharing/*          descriptions of shared data, and what each gateway keeps
+//	fetch.evidence     that Tianjin fetched from Shijiazhuang
 //	demo.log           warnings of the nodes
 //
 // Every step looks first at what is there, so a demo that was interrupted goes
@@ -60,8 +62,9 @@ func demoCommand() *command {
 	return &command{
 		name: "demo", short: "start a complete network on this machine, fill it, check it, and keep it running",
 		long: "Three institutes found a root zone; 31 provinces and 337 cities apply and are approved; Shijiazhuang\n" +
-			"gets two departments and 10,000 lamp posts and manholes. Then the answers are checked as a stranger\n" +
-			"would check them. The codes are not official.",
+			"gets two departments and 10,000 lamp posts and manholes; Shijiazhuang and Tianjin share data through\n" +
+			"gateways of their own. Then the answers are checked as a stranger would check them. The codes are\n" +
+			"not official.",
 		examples: []string{"cityid demo", "cityid demo --data ~/cityid-demo", "cityid demo --once --validators 4"},
 		setup:    demoSetup,
 	}
@@ -118,6 +121,9 @@ type demo struct {
 	closers []func() error    // of what the pages need
 	origins []string          // of the institutes' pages
 	search  *index.Index      // of the first node
+
+	sharers    []*demoSharer // cities that share data
+	agreements []demoAgreement
 }
 
 // run carries the demo through. The address comes first, so that nothing is
@@ -159,6 +165,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 		}
 		err = errors.Join(err, d.closeSites())
 	}()
+	if err := d.openSharing(ctx); err != nil {
+		return d.cause(ctx, err)
+	}
 	if err := d.fill(ctx); err != nil {
 		return d.cause(ctx, err)
 	}
@@ -249,6 +258,8 @@ func (d *demo) fill(ctx context.Context) error {
 		{"Shijiazhuang makes two departments", d.departments},
 		{"5,000 manholes are imported", d.importer(demoManholes)},
 		{"5,000 lamp posts are imported", d.importer(demoLamps)},
+		{"Two cities describe data they share", d.shareData},
+		{"They agree on using one another's", d.agree},
 		{"Two institutes sign a new trust root", d.renewTrust},
 	} {
 		if err := d.say.step(s.title, func(t *stepTalk) (string, error) { return s.do(ctx, t) }); err != nil {
@@ -298,6 +309,7 @@ func (d *demo) summary() string {
 			p("Kept in %s. Try, without a network:", name())
 			p("  %s verify %s --trust %s", me, name(demoBundleFile), name(demoTrustFile))
 			p("  %s label scan %s --bundle %s --trust %s", me, name(demoLabels, demoCertificatePNG), name(demoBundleFile), name(demoTrustFile))
+			p("  %s evidence verify %s --trust %s", me, name(demoEvidenceFile), name(demoTrustFile))
 			p("or start it again:")
 			p("  %s demo --data %s", me, name())
 		}
@@ -321,6 +333,12 @@ func (d *demo) summary() string {
 	p("Programs ask the same address:")
 	p("  curl %s/%s", d.address, demoCity)
 	p("  curl %s/v1/search?q=Shijiazhuang", d.address)
+	p("")
+	p("A program of Tianjin fetches Shijiazhuang's data at Tianjin's own gateway, and whoever was there")
+	p("can show it later:")
+	p("  curl %s/fetch/%s/latest", d.shown().take.local(), d.shown().terms.ID().String()[:12])
+	p("  curl -N %s/subscribe/%s/observations", d.shown().take.local(), d.shown().terms.ID().String()[:12])
+	p("  %s evidence verify %s --trust %s", me, name(demoEvidenceFile), name(demoTrustFile))
 	p("")
 	p("In another terminal:")
 	p("  export CITYID_HOME=%s CITYID_NODE=%s", name(), d.address)

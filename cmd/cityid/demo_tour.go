@@ -44,6 +44,8 @@ func (d *demo) tour(ctx context.Context) error {
 		{"An official number leads to the code", v.crosswalk},
 		{"A lamp post gets a label", v.fieldLabel},
 		{"A department signs a certificate", v.certificate},
+		{"Tianjin fetches Shijiazhuang's air", v.fetched},
+		{"The fetch leaves evidence", v.evidence},
 		{"The first trust root still suffices", v.oldTrust},
 	} {
 		if err := d.say.step(s.title, func(*stepTalk) (string, error) { return s.do(ctx) }); err != nil {
@@ -58,6 +60,7 @@ type visitor struct {
 	*demo
 	department *cityid.Record // as proven
 	bundle     []byte         // that proved it
+	entry      cityid.Digest  // of a fetch in the receipt log of the one who fetched
 }
 
 // resolve asks for a code as a browser or any program would.
@@ -171,13 +174,15 @@ func (v *visitor) listing(ctx context.Context) (string, error) {
 	}
 	var codes []string
 	for i := range r.Records {
-		codes = append(codes, "."+r.Records[i].Code.LastNode())
+		if r.Records[i].Kind == cityid.KindDepartment {
+			codes = append(codes, "."+r.Records[i].Code.LastNode())
+		}
 	}
 	if !slices.Contains(codes, ".01") || !slices.Contains(codes, ".02") {
 		return "", fmt.Errorf("the list below %s has %s and not both departments", demoCity, strings.Join(codes, " "))
 	}
-	return fmt.Sprintf("%s: %s and no other; %s octets\nthe %s objects below were not opened for it",
-		r.Verdict, strings.Join(codes, " and "), grouped(len(b)), grouped(v.objects)), nil
+	return fmt.Sprintf("%s: %s and no other, beside %s; %s octets\nthe %s objects below were not opened for it",
+		r.Verdict, strings.Join(codes, " and "), count(len(r.Records)-len(codes), "other code"), grouped(len(b)), grouped(v.objects)), nil
 }
 
 // crosswalk finds a code by the number it has in GB/T 2260, and an object by

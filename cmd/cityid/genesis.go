@@ -51,6 +51,7 @@ func defaultSchemes(apex cityid.Code) []cityid.Scheme {
 		{Name: "gb2260", Titles: title("中华人民共和国行政区划代码", "Codes for the administrative divisions of China (GB/T 2260)"), Owner: apex, Patterns: []string{"######"}},
 		{Name: "cjt553", Titles: title("城市基础设施部件编码", "Codes for urban components (CJ/T 553)"), Patterns: []string{"#####################"}},
 		{Name: "unlocode", Titles: title("联合国口岸及相关地点代码", "UN/LOCODE"), Owner: apex, Patterns: []string{"@@???"}},
+		{Name: "department", Titles: title("部门旧编码", "Former code of a department")},
 		{Name: "asset", Titles: title("部门资产旧编号", "Former asset number of a department")},
 	}
 }

@@ -220,11 +220,24 @@ func (v *View) Trust() *cityid.Trust {
 // no older than maxAge, and the bundle that proves it. The error matches
 // [ErrStale] if no node does.
 func (v *View) Entries(ctx context.Context, keys [][]byte, maxAge time.Duration) (*verify.Result, []byte, error) {
+	return v.entriesFrom(ctx, v.Trust(), keys, maxAge)
+}
+
+// Pinned returns the version of the trust root that was pinned, from which the
+// bundles in evidence lead on: whoever pinned it too can check them.
+func (v *View) Pinned() *cityid.Trust {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return &v.trust.Versions()[0]
+}
+
+// entriesFrom is Entries for an asker who holds the given version of the trust
+// root.
+func (v *View) entriesFrom(ctx context.Context, trust *cityid.Trust, keys [][]byte, maxAge time.Duration) (*verify.Result, []byte, error) {
 	type proven struct {
 		result *verify.Result
 		bundle []byte
 	}
-	trust := v.Trust()
 	p, err := first(ctx, v.nodes, func(ctx context.Context, n Node) (proven, error) {
 		data, err := n.Bundle(ctx, cityid.BundleQuery{
 			Kind: cityid.AnswerEntries, Keys: keys, From: trust.Statement.Version, Base: trust.Statement.Height,

@@ -125,7 +125,8 @@ func (g *Gateway) peerProof(ctx context.Context, d *ledger.Detail) *ledger.LeafP
 // the more it says about "no later than"; nodes keep old states for a while.
 func (v *View) provenAnchor(ctx context.Context, p *ledger.LeafProof) ([]byte, error) {
 	key := cityid.AnchorKey(p.Party, p.Log, p.Sequence)
-	r, latest, err := v.Entries(ctx, [][]byte{key}, cityid.MaxStaleness*1e9)
+	trust := v.Pinned()
+	r, latest, err := v.entriesFrom(ctx, trust, [][]byte{key}, cityid.MaxStaleness*1e9)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +138,6 @@ func (v *View) provenAnchor(ctx context.Context, p *ledger.LeafProof) ([]byte, e
 	if !found || a.Root != p.Root {
 		return nil, cityid.Errorf(cityid.ErrNotFound, "%s has not anchored batch %d of log %s with this root", p.Party, p.Sequence, p.Log)
 	}
-	trust := v.Trust()
 	for _, n := range v.nodes {
 		early, err := n.Bundle(ctx, cityid.BundleQuery{
 			Kind: cityid.AnswerEntries, Keys: [][]byte{key}, At: a.Changed.Height, Log: true,

@@ -81,10 +81,15 @@ func sortKeys(keys [][]byte) [][]byte {
 }
 
 // prove asks for all entries under one header, as often as it takes to know
-// which. The parties are those of a time; at 0, those of the header.
+// which. The parties are those of a time, and the bundle leads on from the pinned
+// trust root, for evidence; at 0, they are those of the header.
 func (v *View) prove(ctx context.Context, id cityid.Digest, keys [][]byte, at cityid.Time) (*Standing, error) {
+	trust := v.Trust()
+	if at != 0 {
+		trust = v.Pinned()
+	}
 	for range maxRounds {
-		r, bundle, err := v.Entries(ctx, keys, cityid.MaxStaleness*time.Second)
+		r, bundle, err := v.entriesFrom(ctx, trust, keys, cityid.MaxStaleness*time.Second)
 		if err != nil {
 			return nil, err
 		}
