@@ -19,7 +19,7 @@ import (
 // For a schema s and a distance k, let W(s, k) bound how often subschemas are
 // evaluated at one value k levels below a value that s is evaluated at:
 //
-//	W(s, 0) = 1 + lists to look through + sum of W(t, 0) over the subschemas t that s applies in place
+//	W(s, 0) = 1 + lists to look through + 4 for comparing numbers + sum of W(t, 0) over the subschemas t that s applies in place
 //	W(s, k) = sum of W(t, k) over these t
 //	        + max of W(p, k-1) over the named properties and positions, of which a child has one
 //	        + sum of W(q, k-1) over the subschemas q that s applies to any child
@@ -31,7 +31,8 @@ import (
 
 const (
 	evaluation  = 16      // steps that one evaluation counts
-	maxSteps    = 1 << 27 // a second or so
+	maxSteps    = 1 << 27 // a few seconds at worst
+	arithmetic  = 4       // evaluations that comparing a number counts: it is exact
 	comparisons = 10      // of each item of a list of twenty; longer ones are hashed
 )
 
@@ -186,6 +187,9 @@ func own(s *jsonschema.Schema, depth int) costValue {
 		}
 		if s.Const != nil {
 			v.evaluations += size(*s.Const)
+		}
+		if s.Minimum != nil || s.Maximum != nil || s.ExclusiveMinimum != nil || s.ExclusiveMaximum != nil || s.MultipleOf != nil {
+			v.evaluations += arithmetic
 		}
 		if s.Pattern != nil {
 			v.patterns += instructions(s.Pattern.String())

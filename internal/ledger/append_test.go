@@ -278,7 +278,7 @@ func TestOpen(t *testing.T) {
 	do(t, f.Close())
 	_, err = f.AppendFetched(t.Context(), fetched(t, agreement(1), 1))
 	want(t, "closed", err, ErrClosed)
-	do(t, f.Ledger.writer.stop())
+	do(t, f.Close())
 	f.open()
 }
 

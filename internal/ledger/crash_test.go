@@ -26,6 +26,10 @@ func TestMain(m *testing.M) {
 		fmt.Println("error:", writeUntilKilled(dir))
 		os.Exit(1)
 	}
+	if dir := os.Getenv(crashFeed); dir != "" {
+		fmt.Println("error:", followUntilKilled(dir))
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 
@@ -119,6 +123,31 @@ func crashFetch(ctx context.Context, l *Ledger, sign func(string) Message, a cit
 	return nil
 }
 
+// runUntilKilled kills a process some time after it has said that the ledger is open,
+// and returns what it said after that.
+func runUntilKilled(t *testing.T, cmd *exec.Cmd, after time.Duration) (said []string) {
+	t.Helper()
+	out := ok(cmd.StdoutPipe())(t)
+	do(t, cmd.Start())
+	lines := make(chan string, 100000)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	if first := <-lines; first != "open" {
+		t.Fatalf("it said %q", first)
+	}
+	time.Sleep(after)
+	do(t, cmd.Process.Kill())
+	for l := range lines {
+		said = append(said, l)
+	}
+	_ = cmd.Wait() // it was killed
+	return said
+}
+
 // TestKill kills a writing process at random moments, again and again on one
 // folder: it opens each time, what was said to be done is there, and entries have no
 // gap.
@@ -128,25 +157,7 @@ func TestKill(t *testing.T) {
 	for round := range 8 {
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
 		cmd.Env = append(os.Environ(), crashFolder+"="+dir)
-		out := ok(cmd.StdoutPipe())(t)
-		do(t, cmd.Start())
-		lines := make(chan string, 100000)
-		go func() {
-			defer close(lines)
-			for s := bufio.NewScanner(out); s.Scan(); {
-				lines <- s.Text()
-			}
-		}()
-		if first := <-lines; first != "open" {
-			t.Fatalf("round %d: %s", round, first)
-		}
-		time.Sleep(time.Duration(20+37*round) * time.Millisecond)
-		do(t, cmd.Process.Kill())
-		var said []string
-		for l := range lines {
-			said = append(said, l)
-		}
-		_ = cmd.Wait() // it was killed
+		said := runUntilKilled(t, cmd, time.Duration(20+37*round)*time.Millisecond)
 
 		l, err := Open(t.Context(), crashOptions(dir))
 		if err != nil {

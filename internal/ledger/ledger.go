@@ -92,9 +92,11 @@
 //
 // Who polls a feed of a provider stores what each fetch brought, events and
 // observations, in one transaction with the provider's cursor ([Ledger.Advance]).
-// Applications read the events by their numbers, and draw the observations as lines.
-// Each names the entry that brought it, whose receipt says when it came, from whom and
-// in which bytes.
+// Applications read the events by their numbers, and draw the observations as lines;
+// what the observations of each hour come to is kept beside them, so that a line over
+// weeks is quick. Each observation names the entry that brought it, whose receipt says
+// when it came, from whom and in which bytes, and so does a value that a correction has
+// replaced.
 //
 // # Rules
 //
@@ -172,6 +174,9 @@ type Ledger struct {
 	writer *writer
 	opened cityid.Time
 	trees  treeCache
+
+	closing sync.Once
+	closed  error
 
 	tallying sync.Mutex // while a tally is read
 
@@ -291,8 +296,13 @@ func (o Options) complete() (Options, error) {
 }
 
 // Close waits for what is under way and lets go of the folder. Methods called later
-// fail.
+// fail; to close again does nothing.
 func (l *Ledger) Close() error {
+	l.closing.Do(func() { l.closed = l.close() })
+	return l.closed
+}
+
+func (l *Ledger) close() error {
 	var errs []error
 	if l.writer != nil {
 		errs = append(errs, l.writer.stop())

@@ -4,7 +4,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"regexp"
@@ -16,9 +15,6 @@ import (
 
 // MaxValue bounds the text of a value, in octets.
 const MaxValue = 40
-
-// MaxPoints bounds the points of a line.
-const MaxPoints = 10_000
 
 // Observation is a number that a source observed at a time.
 type Observation struct {
@@ -131,102 +127,57 @@ func (l *Ledger) Series(ctx context.Context, q SeriesQuery) ([]Series, error) {
 	return list, err
 }
 
-// Point is an observation, or what several next to each other come to.
-type Point struct {
-	Time  cityid.Time // of the last of them
-	Value string      // of the last of them, as it came
-	Mean  float64
-	Min   float64
-	Max   float64
-	Count int    // 1: it is one observation
-	Entry uint64 // that brought the last of them
-}
-
-// Line is a series and its points in order of time.
-type Line struct {
-	Series
-	Points []Point
-}
-
-// Lines returns the observations that a query chooses, a line for each series. Where
-// there are more than the query wants points, those of equal stretches of time become
-// one point each.
-func (l *Ledger) Lines(ctx context.Context, q SeriesQuery) (lines []Line, err error) {
-	if q.Points < 1 || q.Points > MaxPoints {
-		q.Points = MaxPoints
-	}
-	if q.To == 0 {
-		q.To = 1 << 40
-	}
-	tx, err := l.reads.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, folder.IgnoreDone(tx.Rollback())) }()
-	rows, err := listSeries(ctx, tx, q)
-	if err != nil {
-		return nil, err
-	}
-	lines = make([]Line, len(rows))
-	for i, r := range rows {
-		lines[i].Series = r.Series
-		if lines[i].Points, err = points(ctx, tx, r, q); err != nil {
-			return nil, err
-		}
-	}
-	return lines, nil
-}
-
-func points(ctx context.Context, on folder.Querier, s seriesRow, q SeriesQuery) ([]Point, error) {
-	var n int
-	err := on.QueryRowContext(ctx, `SELECT count(*) FROM observation WHERE series = ? AND time >= ? AND time < ?`, s.id, int64(q.From), int64(q.To)).Scan(&n)
-	if err != nil {
-		return nil, err
-	}
-	from, width := int64(q.From), int64(1)
-	if n > q.Points {
-		first, end := max(q.From, s.First), min(q.To, s.Last+1)
-		from, width = int64(first), max(1, (int64(end-first)+int64(q.Points)-1)/int64(q.Points))
-	}
-	// CROSS JOIN: first the stretches, then one look-up for each.
-	return folder.Collect(ctx, on, func(row interface{ Scan(...any) error }) (p Point, err error) {
-		return p, row.Scan(&p.Time, &p.Value, &p.Mean, &p.Min, &p.Max, &p.Count, &p.Entry)
-	}, `SELECT o.time, o.value, g.mean, g.least, g.most, g.n, o.entry FROM
-		(SELECT max(time) AS last, avg(number) AS mean, min(number) AS least, max(number) AS most, count(*) AS n
-			FROM observation WHERE series = ?1 AND time >= ?2 AND time < ?3 GROUP BY (time - ?4) / ?5) AS g
-		CROSS JOIN observation AS o ON o.series = ?1 AND o.time = g.last ORDER BY g.last`, s.id, int64(q.From), int64(q.To), from, width)
-}
-
 // Observations returns the observations that a query chooses, in order of time, feed,
 // indicator and source, each with the entry that brought it; at most limit (1 to
 // MaxPoints; else MaxPoints).
 func (l *Ledger) Observations(ctx context.Context, q SeriesQuery, limit int) ([]Observation, error) {
+	return l.chosen(ctx, "observation", q, limit)
+}
+
+func (l *Ledger) chosen(ctx context.Context, table string, q SeriesQuery, limit int) ([]Observation, error) {
 	if q.To == 0 {
-		q.To = 1 << 40
+		q.To = noEnd
 	}
-	return l.observations(ctx, `WHERE (?1 = '' OR s.feed = ?1) AND (?2 = '' OR s.indicator = ?2) AND (?3 = '' OR s.source = ?3)
+	return l.observations(ctx, table, `WHERE (?1 = '' OR s.feed = ?1) AND (?2 = '' OR s.indicator = ?2) AND (?3 = '' OR s.source = ?3)
 		AND o.time >= ?4 AND o.time < ?5`, limit, q.Feed, q.Indicator, q.Source.String(), int64(q.From), int64(q.To))
+}
+
+// Latest returns the latest observation of each series that a query chooses, whatever
+// its range of time, in order of feed, indicator, source and unit.
+func (l *Ledger) Latest(ctx context.Context, q SeriesQuery) ([]Observation, error) {
+	return folder.Collect(ctx, l.reads, scanObservation, `SELECT s.feed, s.indicator, s.source, s.unit, o.time, o.value, o.number, o.entry FROM series AS s
+		JOIN observation AS o ON o.series = s.id AND o.time = (SELECT max(time) FROM observation WHERE series = s.id)
+		WHERE (?1 = '' OR s.feed = ?1) AND (?2 = '' OR s.indicator = ?2) AND (?3 = '' OR s.source = ?3)
+		ORDER BY s.feed, s.indicator, s.source, s.unit`, q.Feed, q.Indicator, q.Source.String())
+}
+
+// Replaced returns the values that corrections have replaced, as [Ledger.Observations]
+// does with those that stand; of one time, those that came first.
+func (l *Ledger) Replaced(ctx context.Context, q SeriesQuery, limit int) ([]Observation, error) {
+	return l.chosen(ctx, "replaced", q, limit)
 }
 
 // ObservationsOf returns the observations that an entry brought and that stand, in the
 // same order.
 func (l *Ledger) ObservationsOf(ctx context.Context, entry uint64, limit int) ([]Observation, error) {
-	return l.observations(ctx, `WHERE o.entry = ?`, limit, position(entry))
+	return l.observations(ctx, "observation", `WHERE o.entry = ?`, limit, position(entry))
 }
 
-func (l *Ledger) observations(ctx context.Context, where string, limit int, args ...any) ([]Observation, error) {
+func (l *Ledger) observations(ctx context.Context, table, where string, limit int, args ...any) ([]Observation, error) {
 	if limit < 1 || limit > MaxPoints {
 		limit = MaxPoints
 	}
-	return folder.Collect(ctx, l.reads, func(row interface{ Scan(...any) error }) (o Observation, err error) {
-		var source string
-		if err := row.Scan(&o.Feed, &o.Indicator, &source, &o.Unit, &o.Time, &o.Value, &o.Number, &o.Entry); err != nil || source == "" {
-			return o, err
-		}
-		o.Source, err = cityid.ParseCanonical(source)
+	return folder.Collect(ctx, l.reads, scanObservation, fmt.Sprintf(`SELECT s.feed, s.indicator, s.source, s.unit, o.time, o.value, o.number, o.entry
+		FROM series AS s JOIN %s AS o ON o.series = s.id %s ORDER BY o.time, s.feed, s.indicator, s.source, s.unit, o.entry LIMIT %d`, table, where, limit), args...)
+}
+
+func scanObservation(row interface{ Scan(...any) error }) (o Observation, err error) {
+	var source string
+	if err := row.Scan(&o.Feed, &o.Indicator, &source, &o.Unit, &o.Time, &o.Value, &o.Number, &o.Entry); err != nil || source == "" {
 		return o, err
-	}, fmt.Sprintf(`SELECT s.feed, s.indicator, s.source, s.unit, o.time, o.value, o.number, o.entry FROM series AS s JOIN observation AS o ON o.series = s.id
-		%s ORDER BY o.time, s.feed, s.indicator, s.source, s.unit LIMIT %d`, where, limit), args...)
+	}
+	o.Source, err = cityid.ParseCanonical(source)
+	return o, err
 }
 
 // PruneObservations removes those made before a time, and series of which none is
@@ -238,8 +189,7 @@ func (l *Ledger) PruneObservations(ctx context.Context, before cityid.Time) (pru
 			break
 		}
 		var n int
-		n, err = l.prune(ctx, `DELETE FROM observation WHERE series = ?1 AND time < ?2 AND time <=
-			coalesce((SELECT time FROM observation WHERE series = ?1 ORDER BY time LIMIT 1 OFFSET ?3), ?2)`, s.id, int64(before), pruneAtOnce-1)
+		n, err = l.pruneSeries(ctx, s.id, before)
 		pruned += n
 	}
 	if err == nil {
@@ -249,6 +199,28 @@ func (l *Ledger) PruneObservations(ctx context.Context, before cityid.Time) (pru
 		return pruned, fmt.Errorf("prune observations: %w", err)
 	}
 	return pruned, nil
+}
+
+// pruneSeries first removes what hours come to, so that no line shows of an hour what
+// is only partly there; at the end the hour that stays in part is summed up again.
+func (l *Ledger) pruneSeries(ctx context.Context, series int64, before cityid.Time) (pruned int, err error) {
+	hour := int64(before) / secondsOfHour
+	if _, err := l.prune(ctx, `DELETE FROM hour WHERE series = ? AND hour <= ?`, series, hour); err != nil {
+		return 0, err
+	}
+	pruned, err = l.prune(ctx, `DELETE FROM observation WHERE series = ?1 AND time < ?2 AND time <=
+		coalesce((SELECT time FROM observation WHERE series = ?1 ORDER BY time LIMIT 1 OFFSET ?3), ?2)`, series, int64(before), pruneAtOnce-1)
+	if err != nil {
+		return pruned, err
+	}
+	if _, err = l.prune(ctx, `DELETE FROM replaced WHERE series = ? AND time < ?`, series, int64(before)); err != nil {
+		return pruned, err
+	}
+	return pruned, l.write(ctx, &job{apply: func(g *group) error {
+		_, err := g.w.conn.ExecContext(context.Background(), `INSERT OR REPLACE INTO hour SELECT series, time / 3600, max(time), count(*), sum(number), min(number), max(number)
+			FROM observation WHERE series = ?1 AND time >= ?2 AND time < ?3 GROUP BY series, time / 3600`, series, hour*secondsOfHour, min(hour, noEnd)*secondsOfHour+secondsOfHour)
+		return err
+	}})
 }
 
 // pruneAtOnce is how many rows go in one transaction.

@@ -94,17 +94,13 @@ func startWriter(ctx context.Context, l *Ledger, s state) (_ *writer, err error)
 	return w, nil
 }
 
-// stop lets what waits be written, and ends the writer.
+// stop lets what waits be written, and ends the writer. It is called once.
 func (w *writer) stop() error {
 	w.mu.Lock()
-	first := !w.closing
 	w.closing = true
 	w.mu.Unlock()
 	w.signal()
 	<-w.ended
-	if !first {
-		return nil
-	}
 	return errors.Join(w.stmt.close(), w.conn.Close())
 }
 
@@ -221,40 +217,50 @@ func (w *writer) carryOut(jobs []*job) {
 		answer(append(served, rest...), w.failed(err))
 		return
 	}
-	var written []*job
+	written, later, err := g.apply(served, rest)
+	again = append(later, again...)
+	if err == nil {
+		err = g.finish()
+	}
+	if err == nil {
+		err = w.exec("COMMIT")
+	}
+	if err != nil {
+		w.fail(written, again, err)
+		return
+	}
+	w.committed(g, written)
+	w.putBack(again)
+}
+
+// apply carries out the jobs of a group. It answers those that fail alone, and returns
+// those that are written and those whose numbers are wrong now. After an error nothing
+// is to be committed, and all that it returns are to be told.
+func (g *group) apply(served, rest []*job) (written, later []*job, err error) {
 	for i, j := range served {
-		if err := j.apply(g); err != nil {
-			// The numbers after it are wrong now.
-			again = append(served[i+1:len(served):len(served)], again...)
-			if fatal(err) {
-				w.fail(append(written, served[i:]...), rest, nil, err)
-				return
-			}
+		err := j.apply(g)
+		if fatal(err) {
+			return append(append(written, served[i:]...), rest...), nil, err
+		}
+		if err != nil {
 			answer([]*job{j}, err)
+			later = served[i+1:]
 			break
 		}
 		written = append(written, j)
 	}
 	for i, j := range rest {
-		if err := w.one(g, j); fatal(err) {
-			w.fail(written, rest[i:], again, err)
-			return
-		} else if err != nil {
+		err := g.w.one(g, j)
+		if fatal(err) {
+			return append(written, rest[i:]...), later, err
+		}
+		if err != nil {
 			answer([]*job{j}, err)
 			continue
 		}
 		written = append(written, j)
 	}
-	err := g.finish()
-	if err == nil {
-		err = w.exec("COMMIT")
-	}
-	if err != nil {
-		w.fail(written, nil, again, err)
-		return
-	}
-	w.committed(g, written)
-	w.putBack(again)
+	return written, later, nil
 }
 
 // build has the receipts of served entries built, all at the same time. It returns
@@ -304,14 +310,15 @@ func (w *writer) one(g *group, j *job) error {
 	return err
 }
 
-// fail ends a transaction that can not be written and tells its jobs why.
-func (w *writer) fail(written, rest, again []*job, err error) {
+// fail ends a transaction that can not be written and tells its jobs why. Others may
+// try again.
+func (w *writer) fail(jobs, again []*job, err error) {
 	// SQLite has rolled back by itself after some errors.
 	if back := w.exec("ROLLBACK"); back != nil && !noTransaction(back) {
 		err = errors.Join(err, back)
 	}
 	w.putBack(again)
-	answer(append(written, rest...), w.failed(err))
+	answer(jobs, w.failed(err))
 }
 
 // failed notes an error of the disk after which nothing may be written.
