@@ -49,7 +49,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"freeport": freePort, "await": await, "exits": exits, "flipbytes": flipBytes, "rows": rows, "awaitsize": awaitSize, "extract": extract, "swap": swap,
-			"reportlink": reportLink, "flipreceipt": flipReceipt, "forgereceipt": forgeReceipt, "fetch": fetch,
+			"reportlink": reportLink, "flipreceipt": flipReceipt, "forgereceipt": forgeReceipt, "fetch": fetch, "policy": writePolicy, "field": field,
 		},
 	}
 	testscript.Run(t, p)
@@ -95,6 +95,47 @@ func await(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// writePolicy writes a policy of which so many members must sign, each with one
+// key of the user's folder, behind whose name roles may stand: policy FILE
+// THRESHOLD NAME[/ROLE]... Keys joined by "|" are one member.
+func writePolicy(ts *testscript.TestScript, _ bool, args []string) {
+	threshold, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	p := cityid.Policy{Threshold: uint8(threshold)}
+	for _, member := range args[2:] {
+		var m cityid.Member
+		for spec := range strings.SplitSeq(member, "|") {
+			name, role, _ := strings.Cut(spec, "/")
+			public, err := keys.ReadPublicFile(ts.MkAbs("home/keys/" + name + ".key"))
+			ts.Check(err)
+			k := cityid.Key{Public: cityid.PublicKey(public.Raw()), Roles: cityid.RoleControl}
+			if role != "" {
+				ts.Check(k.Roles.UnmarshalText([]byte(role)))
+			}
+			m.Keys = append(m.Keys, k)
+		}
+		p.Members = append(p.Members, m)
+	}
+	b, err := json.Marshal(&p)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
+}
+
+// field sets a variable to a member of a JSON object in a file, given by its path:
+// field VARIABLE FILE NAME...
+func field(ts *testscript.TestScript, _ bool, args []string) {
+	var v any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &v))
+	for _, name := range args[2:] {
+		object, ok := v.(map[string]any)
+		if !ok || object[name] == nil {
+			ts.Fatalf("%s has no %s", args[1], name)
+		}
+		v = object[name]
+	}
+	ts.Setenv(args[0], fmt.Sprint(v))
 }
 
 // fetch writes what an address answers with a status into a file: fetch STATUS URL

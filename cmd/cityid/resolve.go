@@ -157,9 +157,11 @@ func bundleCommand() *command {
 		sub: []*command{
 			{
 				name: "get", args: "CODE", short: "fetch the bundle for a code: its record, or that there is none; or a complete list",
+				long: "Instead of a code, flags may name entries of the state, up to 64 in one bundle: agreements,\nattestations, batches of receipts, records. All stand under one header, so that they held together.",
 				examples: []string{
 					"cityid bundle get MA.156.1301.01 -o b.cityid",
 					"cityid bundle get MA.156.1301 --kind children -o departments.cityid",
+					"cityid bundle get --agreement 3b0c… --lineage MA.156.1302 -o agreement.cityid",
 				},
 				setup: bundleGet,
 			},
@@ -178,14 +180,20 @@ func bundleGet(f *flags) func(context.Context, []string) error {
 	t.setup(f)
 	kind := f.String("kind", "record", "record, children, descendants or history")
 	height := f.Uint64("height", 0, "answer from the state after this block, while the node still has it")
+	var entries entryFlags
+	entries.setup(f)
 	return func(ctx context.Context, args []string) error {
-		code, err := codeArg(args)
-		if err != nil {
-			return err
-		}
+		var code cityid.Code
 		var k cityid.AnswerKind
-		if err := k.UnmarshalText([]byte(*kind)); err != nil {
-			return usageError{err}
+		var err error
+		if entries.given() {
+			if len(args) > 0 || isSet(f.FlagSet, "kind") {
+				return usagef("want either a code, or flags that name entries")
+			}
+		} else if code, err = codeArg(args); err != nil {
+			return err
+		} else if err := k.UnmarshalText([]byte(*kind)); err != nil || k == cityid.AnswerEntries {
+			return usagef("--kind %s: want record, children, descendants or history", *kind)
 		}
 		trust, err := t.load(ctx)
 		if err != nil {
@@ -196,6 +204,13 @@ func bundleGet(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		q := question(trust, code, k)
+		if entries.given() {
+			keys, err := entries.list(ctx, c)
+			if err != nil {
+				return err
+			}
+			q = entriesQuestion(trust, keys)
+		}
 		q.At, q.Log = *height, *height != 0 // the validators may have changed since
 		b, err := c.Bundle(ctx, q)
 		if err != nil {
@@ -289,7 +304,7 @@ func verifyFile(f *flags) func(context.Context, []string) error {
 	t.setup(f)
 	at := f.String("at", "", "judge as of this `time` (RFC 3339, or a day) instead of now")
 	code := f.String("code", "", "the `code` you asked for: a bundle about another one is invalid")
-	kind := f.String("kind", "", "what you asked for: record, children, descendants or history")
+	kind := f.String("kind", "", "what you asked for: record, children, descendants, history or entries")
 	age := f.Duration("max-age", verify.DefaultMaxAge, "how old the answer may be")
 	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 {
@@ -323,7 +338,7 @@ func verifyFile(f *flags) func(context.Context, []string) error {
 			base = trust.For(d)
 		}
 		r := verify.CheckEncoded(base, b, o)
-		if err := f.print(resultTable(&r)); err != nil {
+		if err := f.print(resultTable(f.lang, &r)); err != nil {
 			return err
 		}
 		return verdictError(r)
@@ -352,12 +367,12 @@ func timeFlag(s string) (cityid.Time, error) {
 	return cityid.TimeOf(t), nil
 }
 
-func resultTable(r *verify.Result) *table {
+func resultTable(lang string, r *verify.Result) *table {
 	verdict := r.Verdict.String()
 	if r.Verdict == verify.Valid && !r.Allocated && (r.Kind == cityid.AnswerRecord || r.Kind == cityid.AnswerHistory) {
 		verdict += ": not allocated"
 	}
-	t := fields(r, "verdict", verdict, "says", r.Message, "code", r.Code.Display())
+	t := fields(shown(r), "verdict", verdict, "says", r.Message, "code", r.Code.Display())
 	row := func(cells ...string) { t.rows = append(t.rows, cells) }
 	if r.Record != nil {
 		for _, n := range r.Record.Content.Names {
@@ -369,7 +384,11 @@ func resultTable(r *verify.Result) *table {
 			row("succeeded by", s.String())
 		}
 	}
+	t.rows = append(t.rows, entryRows(lang, r)...)
 	for i := range r.Records {
+		if r.Kind == cityid.AnswerEntries {
+			break // said already
+		}
 		x := &r.Records[i]
 		if r.Kind == cityid.AnswerHistory {
 			row("revision", fmt.Sprintf("%d, %s, %s", x.Revision, x.Changed.Time, x.Status))

@@ -26,7 +26,8 @@ func root() *command {
 		},
 		sub: []*command{
 			demoCommand(), nodeCommand(), keyCommand(), applicationCommand(), codeCommand(), txCommand(),
-			searchCommand(), resolveCommand(), reportCommand(), bundleCommand(), verifyCommand(), trustCommand(), labelCommand(), attestCommand(), gatewayCommand(), evidenceCommand(),
+			searchCommand(), resolveCommand(), reportCommand(), bundleCommand(), verifyCommand(), trustCommand(), labelCommand(), attestCommand(),
+			datasetCommand(), agreementCommand(), gatewayCommand(), evidenceCommand(),
 			watchCommand(), chainCommand(), auditCommand(), feedCommand(), benchCommand(), versionCommand(), completionCommand(),
 		},
 	}

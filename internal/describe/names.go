@@ -8,7 +8,7 @@ import (
 	"cityid"
 )
 
-// Kind, Status, Reason, Roles, ProposalState and Disclosure name a value of a
+// Kind, Status, Reason, Roles, ProposalState, AgreementState and DatasetClass name a value of a
 // closed list. A value this version does not know has its number for a name.
 
 // Kind names a kind.
@@ -26,6 +26,16 @@ func Roles(lang string, r cityid.Roles) string { return in(lang).roles(r) }
 // ProposalState names where a proposal stands.
 func ProposalState(lang string, v cityid.ProposalState) string {
 	return in(lang).name("state", v.String())
+}
+
+// AgreementState names how an agreement reads.
+func AgreementState(lang string, v cityid.AgreementState) string {
+	return in(lang).name("agreement", v.String())
+}
+
+// DatasetClass names under which conditions a dataset is shared.
+func DatasetClass(lang string, v cityid.DatasetClass) string {
+	return in(lang).name("class", v.String())
 }
 
 func (s *speech) name(list, value string) string {

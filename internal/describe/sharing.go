@@ -44,3 +44,76 @@ func (s *speech) terms(t *cityid.Terms) {
 	s.time("terms-respond", t.Respond)
 	s.say("terms-nonce", t.Nonce)
 }
+
+// Terms says everything that terms hold, and their digest, by which the agreement
+// is known.
+func Terms(lang string, t *cityid.Terms) []Line {
+	s := in(lang)
+	s.under(func() { s.terms(t) }, "agreement-request", t.Consumer, t.Dataset)
+	return s.lines
+}
+
+// Agreement says what an agreement holds and what has become of it at a time.
+func Agreement(lang string, a *cityid.Agreement, now cityid.Time) []Line {
+	s := in(lang)
+	s.under(func() {
+		s.flag("agreement-in-force", a.InForce(now))
+		s.terms(&a.Terms)
+		s.place("agreement-requested", a.Requested)
+		s.place("agreement-decided", a.Decided)
+		s.place("agreement-ended", a.Ended)
+		s.code("agreement-ended-by", a.EndedBy)
+		s.text("note", a.Note)
+	}, "agreement", a.Provider, a.Terms.Consumer, a.Terms.Dataset, a.StateAt(now))
+	return s.lines
+}
+
+// Attestation says what a source vouched for, and when.
+func Attestation(lang string, a *cityid.Attestation) []Line {
+	s := in(lang)
+	inside := func() {
+		s.text("attest-label", a.Label)
+		if a.Size != 0 {
+			s.say("attest-size", a.Size)
+		}
+		s.time("attestation-from", a.From)
+		s.time("attestation-until", a.Until)
+		s.place("attestation-at", a.Changed)
+		s.say("attestation-key", a.Key)
+		s.time("withdrawn", a.Withdrawn)
+	}
+	if a.Leaves > 0 {
+		s.under(inside, "attestation-batch", a.Source, a.Leaves, a.Digest)
+	} else {
+		s.under(inside, "attestation", a.Source, a.Digest)
+	}
+	return s.lines
+}
+
+// AttestationMeans says what an attestation proves of bytes, and what it does
+// not.
+func AttestationMeans(lang string) []Line {
+	s := in(lang)
+	s.say("attest-proves")
+	s.say("attest-proves-not")
+	return s.lines
+}
+
+// Anchor says what an anchor commits its party to.
+func Anchor(lang string, a *cityid.Anchor) []Line {
+	s := in(lang)
+	s.under(func() {
+		s.say("anchor-root", a.Root, a.Bucket)
+		s.digest("anchor-prev", a.Prev)
+		s.place("attestation-at", a.Changed)
+		s.say("attestation-key", a.Key)
+	}, "anchor", a.Party, a.Sequence, a.Log)
+	return s.lines
+}
+
+// place says where and when something was written, if it was.
+func (s *speech) place(key string, c cityid.Change) {
+	if c.Height != 0 {
+		s.say(key, c.Time, c.Height, c.Chain)
+	}
+}

@@ -71,6 +71,8 @@ func (s *speech) show(a any) any {
 		return s.name("class", v.String())
 	case cityid.ProposalState:
 		return s.name("state", v.String())
+	case cityid.AgreementState:
+		return s.name("agreement", v.String())
 	case cityid.Roles:
 		return s.roles(v)
 	case fmt.Stringer:

@@ -51,7 +51,7 @@ func TestDictionary(t *testing.T) {
 			t.Errorf("nothing says %s", key)
 		}
 	}
-	for _, m := range regexp.MustCompile(`(?:say|words|under|text|code|digest|time|flag|quoted)\("([a-z-]+)"`).FindAllStringSubmatch(code.String(), -1) {
+	for _, m := range regexp.MustCompile(`(?:say|words|under|text|code|digest|time|flag|quoted|place)\("([a-z-]+)"`).FindAllStringSubmatch(code.String(), -1) {
 		if _, ok := dictionary[m[1]]; !ok {
 			t.Errorf("the dictionary has no %s", m[1])
 		}
@@ -66,8 +66,11 @@ func TestLists(t *testing.T) {
 		"reason":     func(n int) string { return cityid.Reason(n).String() },
 		"state":      func(n int) string { return cityid.ProposalState(n).String() },
 		"disclosure": func(n int) string { return cityid.Disclosure(n).String() },
-		"class":      func(n int) string { return cityid.DatasetClass(n).String() },
-		"role":       func(n int) string { return cityid.Roles(1 << (n - 1)).String() },
+		"agreement": func(n int) string {
+			return strings.Replace(cityid.AgreementState(n).String(), "state-", "agreement-", 1)
+		},
+		"class": func(n int) string { return cityid.DatasetClass(n).String() },
+		"role":  func(n int) string { return cityid.Roles(1 << (n - 1)).String() },
 
 		"category":     func(n int) string { return cityid.ReportCategory(n).String() },
 		"report-state": func(n int) string { return cityid.ReportState(n).String() },

@@ -66,7 +66,7 @@ func (o *Office) PrepareAgreement(ctx context.Context, terms cityid.Terms, p Pur
 	if err := terms.Check(); err != nil {
 		return fmt.Errorf("request: %w: %w", ErrInvalid, err)
 	}
-	if err := p.check(); err != nil {
+	if err := p.Check(); err != nil {
 		return fmt.Errorf("request: %w", err)
 	}
 	if p.Digest() != terms.Purpose {

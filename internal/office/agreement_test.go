@@ -243,7 +243,7 @@ func FuzzDecodePurpose(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !bytes.Equal(cityid.MustMarshal(&p), b) || p.check() != nil || strings.Contains(p.Text, "\x00") {
+		if !bytes.Equal(cityid.MustMarshal(&p), b) || p.Check() != nil || strings.Contains(p.Text, "\x00") {
 			t.Errorf("%x is read as %+v", b, p)
 		}
 	})

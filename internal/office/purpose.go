@@ -43,7 +43,7 @@ type Purpose struct {
 // [ErrTooLarge] for texts that no purpose may hold: see [FoldPurpose].
 func NewPurpose(text, basis string) (Purpose, error) {
 	p := Purpose{Format: purposeFormat, Salt: cityid.Digest(random(32)), Text: text, Basis: basis}
-	return p, p.check()
+	return p, p.Check()
 }
 
 // Digest is what terms name of the purpose: [cityid.PurposeDigest] of the text,
@@ -68,8 +68,9 @@ func FoldPurpose(typed string) string {
 	return norm.NFC.String(strings.TrimSpace(strings.Join(lines, "\n")))
 }
 
-// check reports the first thing that is wrong.
-func (p *Purpose) check() error {
+// Check reports the first thing that is wrong with a purpose: the error is
+// [ErrInvalid] or [ErrTooLarge].
+func (p *Purpose) Check() error {
 	switch {
 	case p.Format != purposeFormat:
 		return fmt.Errorf("purpose: format %.40q, want %q: %w", p.Format, purposeFormat, ErrInvalid)
@@ -104,7 +105,7 @@ func checkLines(what, s string, most int) error {
 // decodePurpose reads what is in an envelope.
 func decodePurpose(plain []byte) (p Purpose, err error) {
 	if err = cityid.Unmarshal(plain, &p); err == nil {
-		err = p.check()
+		err = p.Check()
 	}
 	if err == nil && !bytes.Equal(cityid.MustMarshal(&p), plain) {
 		err = fmt.Errorf("another encoding than the one there is: %w", ErrInvalid)
@@ -122,7 +123,7 @@ func SealPurpose(readers []cityid.PublicKey, p Purpose) ([]byte, error) {
 	if len(readers) < 1 || len(readers) > maxReviewers {
 		return nil, fmt.Errorf("purpose for %d keys, want 1 to %d: %w", len(readers), maxReviewers, ErrInvalid)
 	}
-	if err := p.check(); err != nil {
+	if err := p.Check(); err != nil {
 		return nil, err
 	}
 	envelope, err := sealAge(readers, cityid.MustMarshal(&p))
