@@ -50,6 +50,8 @@ type Config struct {
 	Datasets []DatasetConfig `json:"datasets,omitempty"` // what the gateway provides
 	Feeds    []FeedConfig    `json:"feeds,omitempty"`    // what it subscribes to
 
+	PublicDashboard bool `json:"public_dashboard,omitempty"` // everybody may read on a portal's pages what feeds bring; without it, the city's own officers
+
 	Unacknowledged int      `json:"unacknowledged,omitempty"` // answers under an agreement that may wait for their acknowledgement; default 256
 	BatchTime      Duration `json:"batch_time,omitempty"`     // a batch of receipts is closed after; default 60s
 	BatchLeaves    int      `json:"batch_leaves,omitempty"`   // or with so many; default 10,000

@@ -45,6 +45,15 @@
 //	GET  /catalogue          the city's datasets, DCAT-AP as JSON-LD
 //	GET  /datasets/CODE, /schemas/CODE, /policies/CODE   the exact bytes whose digests the dataset's record has
 //
+// The local side has, besides /fetch and /subscribe,
+//
+//	GET /v1/status                  how the gateway is, and whether its dashboard is public
+//	GET /v1/series?...              lines of observations, see [Series]
+//	GET /v1/latest?...              the latest observation of each series, see [Latest]
+//	GET /v1/replay?minute=...       one minute: observations, and the fetches that brought them, see [Replay]
+//	GET /v1/evidence/ENTRY          evidence of one fetch
+//	GET, POST /v1/purposes/ID       the encrypted purpose of a request
+//
 // An open dataset is served to anybody, without a signature and without a
 // receipt.
 //

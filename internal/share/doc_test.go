@@ -53,5 +53,6 @@ func TestDocumentedConfig(t *testing.T) {
 // fill sets what encoding would leave out.
 func fill(c share.Config) share.Config {
 	c.LocalNetworks, c.Authorities, c.PrivatePeers = []string{"10.0.0.0/8"}, "ca.pem", true
+	c.PublicDashboard = true
 	return c
 }

@@ -53,6 +53,7 @@ type follower struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed when there are new events
 	failed  string        // why the last fetch brought nothing; "": it did
+	since   time.Time     // of the first that failed since one did not
 }
 
 func newFollowers(g *Gateway) map[ledger.Feed]*follower {
@@ -105,8 +106,12 @@ func (f *follower) every() time.Duration { return cmp.Or(time.Duration(f.config.
 func (f *follower) note(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.failed = ""; err != nil {
-		f.failed = err.Error()
+	if err == nil {
+		f.failed, f.since = "", time.Time{}
+		return
+	}
+	if f.failed = err.Error(); f.since.IsZero() {
+		f.since = f.g.now().UTC()
 	}
 }
 

@@ -59,6 +59,7 @@ func (g *Gateway) localRoutes() *http.ServeMux {
 		"/v1/status":               get(g.localStatus),
 		"/v1/purposes/{agreement}": web.Methods{http.MethodGet: g.localPurpose, http.MethodPost: g.localSendPurpose},
 		"/v1/series":               get(g.localSeries),
+		"/v1/latest":               get(g.localLatest),
 		"/v1/replay":               get(g.localReplay),
 		"/v1/evidence/{entry}":     get(g.localEvidence),
 		"/":                        web.Endpoint(web.NotFound),
@@ -76,10 +77,11 @@ type Status struct {
 	Key      cityid.PublicKey `json:"key"`
 	Datasets []cityid.Code    `json:"datasets"`
 	Counts   ledger.Stats     `json:"counts"`
+	Public   bool             `json:"public"` // everybody may read on a portal's pages what feeds bring
 }
 
 func (g *Gateway) localStatus(w http.ResponseWriter, r *http.Request) error {
-	s := Status{Party: g.cfg.Party, Log: g.cfg.Log, URL: g.cfg.URL, Key: g.public, Datasets: []cityid.Code{}, Counts: g.ledger.Stats()}
+	s := Status{Party: g.cfg.Party, Log: g.cfg.Log, URL: g.cfg.URL, Key: g.public, Datasets: []cityid.Code{}, Counts: g.ledger.Stats(), Public: g.cfg.PublicDashboard}
 	for i := range g.cfg.Datasets {
 		s.Datasets = append(s.Datasets, g.cfg.Datasets[i].Code)
 	}

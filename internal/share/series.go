@@ -3,8 +3,10 @@
 package share
 
 import (
+	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,11 +23,13 @@ type Series struct {
 	Now   time.Time    `json:"now"`
 }
 
-// SeriesLine is one series with its points in order of time.
+// SeriesLine is one series, or what all sources of an indicator and unit come to
+// together, with its points in order of time.
 type SeriesLine struct {
 	Dataset   cityid.Code   `json:"dataset"`
 	Indicator string        `json:"indicator"`
-	Source    cityid.Code   `json:"source,omitzero"`
+	Source    cityid.Code   `json:"source,omitzero"` // zero: not said, or several
+	Sources   int           `json:"sources"`         // how many series it is made of
 	Unit      string        `json:"unit,omitempty"`
 	First     cityid.Time   `json:"first"`
 	Last      cityid.Time   `json:"last"`
@@ -34,12 +38,13 @@ type SeriesLine struct {
 
 // SeriesPoint is an observation, or what several next to each other come to.
 type SeriesPoint struct {
-	Time  cityid.Time `json:"time"`  // of the last of them
-	Value string      `json:"value"` // of the last of them, as it came
-	Mean  float64     `json:"mean"`
-	Min   float64     `json:"min"`
-	Max   float64     `json:"max"`
-	Count int         `json:"count"`
+	Time  cityid.Time   `json:"time"`            // of the last of them
+	Value string        `json:"value,omitempty"` // of the last of them, as it came; "": of several sources
+	Mean  float64       `json:"mean"`
+	Min   float64       `json:"min"`
+	Max   float64       `json:"max"`
+	Count int           `json:"count"`
+	Entry cityid.Digest `json:"entry,omitzero"` // hash of the entry of the fetch that brought the last of them; zero: erased, or of several sources
 }
 
 // FeedState is how far a feed was followed.
@@ -51,59 +56,158 @@ type FeedState struct {
 	Changed   time.Time     `json:"changed,omitzero"`
 	Every     Duration      `json:"every"`
 	Failed    string        `json:"failed,omitempty"` // why the last fetch brought nothing
+	Since     time.Time     `json:"since,omitzero"`   // of the first fetch that failed since one did not
 }
 
-// localSeries answers with series: ?dataset=CODE &indicator=ID &source=CODE &from= &to= (RFC 3339) &points=1..2000.
+// Latest is the answer of the local side about what was observed last.
+type Latest struct {
+	Observations []Observed  `json:"observations"`
+	Feeds        []FeedState `json:"feeds"`
+	Now          time.Time   `json:"now"`
+}
+
+// Observed is one observation, and the fetch that brought it.
+type Observed struct {
+	Dataset   cityid.Code   `json:"dataset"`
+	Indicator string        `json:"indicator"`
+	Source    cityid.Code   `json:"source,omitzero"`
+	Unit      string        `json:"unit,omitempty"`
+	Time      cityid.Time   `json:"time"`
+	Value     string        `json:"value"`
+	Entry     cityid.Digest `json:"entry,omitzero"`     // hash of the fetch's entry; zero: erased
+	Replaced  bool          `json:"replaced,omitempty"` // by a correction that came later
+}
+
+// localSeries answers with series: ?dataset=CODE &indicator=ID &source=CODE &from= &to= (RFC 3339) &points=1..2000,
+// and &combine=sources for one line of all sources of an indicator.
 func (g *Gateway) localSeries(w http.ResponseWriter, r *http.Request) error {
-	q, err := seriesQuery(r.URL.RawQuery)
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return cityid.Errorf(cityid.ErrMalformed, "query: %v", err)
+	}
+	read := g.ledger.Lines
+	if list, ok := values["combine"]; ok {
+		if len(list) != 1 || list[0] != "sources" {
+			return cityid.Errorf(cityid.ErrMalformed, "query: combine=%.40q: only sources can be combined", list[0])
+		}
+		read = g.ledger.Combined
+		values.Del("combine")
+	}
+	q, err := seriesQuery(values)
 	if err != nil {
 		return err
 	}
-	lines, err := g.ledger.Lines(r.Context(), q)
+	lines, err := read(r.Context(), q)
 	if err != nil {
 		return err
 	}
-	out := Series{Lines: []SeriesLine{}, Feeds: []FeedState{}, Now: g.now().UTC()}
+	out := Series{Lines: []SeriesLine{}, Now: g.now().UTC()}
+	if out.Feeds, err = g.feedStates(r.Context()); err != nil {
+		return err
+	}
+	var entries []uint64
+	for _, l := range lines {
+		for _, p := range l.Points {
+			entries = append(entries, p.Entry)
+		}
+	}
+	hashes, err := g.hashes(r.Context(), entries)
+	if err != nil {
+		return err
+	}
 	for _, l := range lines {
 		dataset, err := cityid.ParseCanonical(l.Feed)
 		if err != nil {
 			return err
 		}
 		line := SeriesLine{
-			Dataset: dataset, Indicator: l.Indicator, Source: l.Source, Unit: l.Unit, First: l.First, Last: l.Last,
+			Dataset: dataset, Indicator: l.Indicator, Source: l.Source, Sources: l.Sources, Unit: l.Unit, First: l.First, Last: l.Last,
 			Points: make([]SeriesPoint, len(l.Points)),
 		}
 		for i, p := range l.Points {
-			line.Points[i] = SeriesPoint{p.Time, p.Value, p.Mean, p.Min, p.Max, p.Count}
+			line.Points[i] = SeriesPoint{p.Time, p.Value, p.Mean, p.Min, p.Max, p.Count, hashes[p.Entry]}
 		}
 		out.Lines = append(out.Lines, line)
 	}
+	return web.WriteJSON(w, r, http.StatusOK, out)
+}
+
+// localLatest answers with the latest observation of each series: ?dataset=CODE &indicator=ID &source=CODE.
+func (g *Gateway) localLatest(w http.ResponseWriter, r *http.Request) error {
+	q, err := seriesQuery(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	list, err := g.ledger.Latest(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	out := Latest{Now: g.now().UTC()}
+	if out.Observations, err = g.observed(r.Context(), list, false); err != nil {
+		return err
+	}
+	if out.Feeds, err = g.feedStates(r.Context()); err != nil {
+		return err
+	}
+	return web.WriteJSON(w, r, http.StatusOK, out)
+}
+
+// observed names the fetches that brought observations.
+func (g *Gateway) observed(ctx context.Context, list []ledger.Observation, replaced bool) ([]Observed, error) {
+	var entries []uint64
+	for _, o := range list {
+		entries = append(entries, o.Entry)
+	}
+	hashes, err := g.hashes(ctx, entries)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Observed, 0, len(list))
+	for _, o := range list {
+		dataset, err := cityid.ParseCanonical(o.Feed)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Observed{
+			Dataset: dataset, Indicator: o.Indicator, Source: o.Source, Unit: o.Unit, Time: o.Time, Value: o.Value, Entry: hashes[o.Entry], Replaced: replaced,
+		})
+	}
+	return out, nil
+}
+
+// hashes returns the hashes of entries that are still there.
+func (g *Gateway) hashes(ctx context.Context, entries []uint64) (map[uint64]cityid.Digest, error) {
+	slices.Sort(entries)
+	return g.ledger.Hashes(ctx, slices.Compact(entries))
+}
+
+// feedStates says how far each feed was followed.
+func (g *Gateway) feedStates(ctx context.Context) ([]FeedState, error) {
+	out := []FeedState{}
 	for i := range g.cfg.Feeds {
 		c := &g.cfg.Feeds[i]
 		f := g.followers[ledger.Feed{Agreement: c.Agreement, Path: c.Path}]
-		s, err := g.ledger.Subscription(r.Context(), f.feed)
+		s, err := g.ledger.Subscription(ctx, f.feed)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		f.mu.Lock()
-		state := FeedState{Agreement: c.Agreement, Path: c.Path, Events: s.Events, Changed: s.Changed, Every: Duration(f.every()), Failed: f.failed}
+		state := FeedState{
+			Agreement: c.Agreement, Path: c.Path, Events: s.Events, Changed: s.Changed, Every: Duration(f.every()), Failed: f.failed, Since: f.since,
+		}
 		f.mu.Unlock()
 		if standing := g.view.Known(c.Agreement); standing != nil {
 			state.Dataset = standing.Agreement.Terms.Dataset
 		}
-		out.Feeds = append(out.Feeds, state)
+		out = append(out, state)
 	}
-	return web.WriteJSON(w, r, http.StatusOK, out)
+	return out, nil
 }
 
 // maxSeriesPoints bounds the points of one series in an answer.
 const maxSeriesPoints = 2000
 
-func seriesQuery(raw string) (q ledger.SeriesQuery, err error) {
-	values, err := url.ParseQuery(raw)
-	if err != nil {
-		return q, cityid.Errorf(cityid.ErrMalformed, "query: %v", err)
-	}
+func seriesQuery(values url.Values) (q ledger.SeriesQuery, err error) {
 	q.Points = 500
 	for name, list := range values {
 		v, bad := list[0], len(list) != 1
@@ -138,75 +242,4 @@ func seriesQuery(raw string) (q ledger.SeriesQuery, err error) {
 func parseTime(s string) (cityid.Time, error) {
 	t, err := time.Parse(time.RFC3339, s)
 	return cityid.TimeOf(t), err
-}
-
-// Replay is what is known of one minute of a feed: its observations, and the
-// fetches that brought them, each of which has evidence.
-type Replay struct {
-	Minute       time.Time     `json:"minute"`
-	Observations []ReplayedOne `json:"observations"`
-	Fetches      []ReplayFetch `json:"fetches"`
-}
-
-// ReplayedOne is one observation of the minute.
-type ReplayedOne struct {
-	Dataset   cityid.Code   `json:"dataset"`
-	Indicator string        `json:"indicator"`
-	Source    cityid.Code   `json:"source,omitzero"`
-	Unit      string        `json:"unit,omitempty"`
-	Time      cityid.Time   `json:"time"`
-	Value     string        `json:"value"`
-	Entry     cityid.Digest `json:"entry,omitzero"` // hash of the fetch's entry; zero: erased
-}
-
-// ReplayFetch is a fetch that brought some of the minute.
-type ReplayFetch struct {
-	Entry        cityid.Digest  `json:"entry"`
-	Agreement    cityid.Digest  `json:"agreement"`
-	Provider     cityid.Code    `json:"provider"`
-	Receipt      ledger.Receipt `json:"receipt"`
-	Acknowledged bool           `json:"acknowledged"`
-	Anchored     cityid.Time    `json:"anchored,omitzero"` // by this side
-}
-
-// localReplay answers about a minute: ?minute=RFC3339 &dataset=CODE &indicator=ID.
-func (g *Gateway) localReplay(w http.ResponseWriter, r *http.Request) error {
-	values := r.URL.Query()
-	minute, err := time.Parse(time.RFC3339, values.Get("minute"))
-	if err != nil {
-		return cityid.Errorf(cityid.ErrMalformed, "query: minute=%.40q: want a time such as 2026-11-24T08:15:00Z", values.Get("minute"))
-	}
-	values.Del("minute")
-	q, err := seriesQuery(values.Encode())
-	if err != nil {
-		return err
-	}
-	minute = minute.UTC().Truncate(time.Minute)
-	q.From, q.To = cityid.TimeOf(minute), cityid.TimeOf(minute)+60
-	list, err := g.ledger.Observations(r.Context(), q, ledger.MaxPage)
-	if err != nil {
-		return err
-	}
-	out := Replay{Minute: minute, Observations: []ReplayedOne{}, Fetches: []ReplayFetch{}}
-	fetches := map[uint64]cityid.Digest{}
-	for _, o := range list {
-		hash, known := fetches[o.Entry]
-		if !known {
-			if d, err := g.ledger.Entry(r.Context(), o.Entry); err == nil {
-				hash = d.Hash
-				out.Fetches = append(out.Fetches, ReplayFetch{
-					Entry: d.Hash, Agreement: d.Agreement, Provider: d.Peer, Receipt: d.Receipt, Acknowledged: d.Acknowledged, Anchored: d.Anchored,
-				})
-			}
-			fetches[o.Entry] = hash
-		}
-		dataset, err := cityid.ParseCanonical(o.Feed)
-		if err != nil {
-			return err
-		}
-		out.Observations = append(out.Observations, ReplayedOne{
-			Dataset: dataset, Indicator: o.Indicator, Source: o.Source, Unit: o.Unit, Time: o.Time, Value: o.Value, Entry: hash,
-		})
-	}
-	return web.WriteJSON(w, r, http.StatusOK, out)
 }

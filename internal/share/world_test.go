@@ -55,7 +55,8 @@ type city struct {
 	stop    func()
 }
 
-func newWorld(t testing.TB) *world {
+// newWorld starts everything. change may alter the gateways' configurations.
+func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
 	e, err := chain.NewEngine(chain.EngineConfig{Genesis: chaintest.Genesis(zone, chaintest.Epoch, chain.EngineValidator())})
 	if err != nil {
@@ -83,9 +84,12 @@ func newWorld(t testing.TB) *world {
 	dataset := chaintest.Allocation(air.String(), cityid.KindDataset)
 	dataset.Content.Dataset = &cityid.Dataset{Class: cityid.DatasetConditional, Document: sha256.Sum256(document)}
 	w.submit([]cityid.Signer{w.give.officer}, chaintest.Allocate(class, dataset))
+	for _, f := range change {
+		f(w)
+	}
 	w.open(w.give)
-	w.open(w.take)
 	e.Advance(12 * time.Second) // a new gateway does not know what it has seen before
+	w.open(w.take)
 	return w
 }
 
