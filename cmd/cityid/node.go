@@ -253,6 +253,7 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 // deskFlags are what makes the pages those of an institution.
 type deskFlags struct {
 	member, evidenceKey, intakeKey, deliverTo string
+	gateways                                  list
 	secret                                    secrets
 }
 
@@ -261,6 +262,7 @@ func (d *deskFlags) setup(f *flags) {
 	f.StringVar(&d.evidenceKey, "evidence-key", "", "the institution's x25519 key (`name` or file), which opens evidence")
 	f.StringVar(&d.intakeKey, "intake-key", "", "a key (`name` or file) with no role but intake, which brings applications onto the chain as they are handed in, and signs the receipts of reports")
 	f.StringVar(&d.deliverTo, "deliver-to", "", "`networks` evidence may be sent to besides public addresses, separated by commas")
+	f.Var(&d.gateways, "gateway", "where this machine reaches the local side of a city's gateway, as `code=address`, for its dashboard; several times")
 	d.secret.flags(f)
 }
 
@@ -271,6 +273,9 @@ func (d *deskFlags) open(ctx context.Context, f *flags, c *pagesConfig) (err err
 		}
 	}
 	if c.DeliverTo, err = parseNetworks("--deliver-to", d.deliverTo); err != nil {
+		return err
+	}
+	if c.Gateways, err = parseGateways(d.gateways); err != nil {
 		return err
 	}
 	if d.intakeKey != "" {

@@ -95,6 +95,8 @@ type pagesConfig struct {
 	EvidenceKey *keys.Private  // opens evidence for it; nil: none is taken or shown
 	DeliverTo   []netip.Prefix // networks evidence may be sent to besides the public ones
 	Intake      *cityid.Signer // brings applications onto the chain; nil: a clerk does
+
+	Gateways portal.Gateways // of cities whose data the pages show; nil: none
 }
 
 // open opens what the pages need, and returns what closes it again.
@@ -113,7 +115,7 @@ func (c *pagesConfig) open(ctx context.Context, from source, x *index.Index, log
 	}
 	config := portal.Config{
 		Source: from, Index: x, Office: o, Origin: c.Origin, Name: c.Name, Limits: portal.NewLimits(), Log: log,
-		Member: c.Member, EvidenceKey: c.EvidenceKey, DeliverTo: c.DeliverTo, Intake: c.Intake,
+		Member: c.Member, EvidenceKey: c.EvidenceKey, DeliverTo: c.DeliverTo, Intake: c.Intake, Gateways: c.Gateways,
 	}
 	if c.Public != "" {
 		if config.Public, err = label.ParsePublicURL(c.Public); err != nil {
@@ -202,4 +204,28 @@ func languageTexts(given list) (map[string]string, error) {
 		out[lang] = text
 	}
 	return out, nil
+}
+
+// parseGateways parses gateways given as code=address. Without any it returns nil.
+func parseGateways(given list) (portal.Gateways, error) {
+	if len(given) == 0 {
+		return nil, nil
+	}
+	addresses := map[cityid.Code]string{}
+	for _, g := range given {
+		text, address, ok := strings.Cut(g, "=")
+		party, err := cityid.Parse(text)
+		if !ok || err != nil || party.IsZero() {
+			return nil, usagef("--gateway %q: want a code and an address, such as MA.156.1301=http://127.0.0.1:9102", g)
+		}
+		if _, twice := addresses[party]; twice {
+			return nil, usagef("--gateway %q: %s has one already", g, party)
+		}
+		addresses[party] = address
+	}
+	g, err := portal.NewHTTPGateways(addresses)
+	if err != nil {
+		return nil, usagef("--gateway: %v", err)
+	}
+	return g, nil
 }

@@ -103,6 +103,9 @@ type Config struct {
 	EvidenceKey *keys.Private  // the institution's x25519 key, which opens evidence; nil: none is taken or shown
 	DeliverTo   []netip.Prefix // networks evidence may be sent to besides the public ones
 
+	// Gateways are where pages read what cities share; nil: there are none.
+	Gateways Gateways
+
 	// BaseMap is a GeoJSON file of land polygons to draw maps on, with the
 	// members "source" and "approval" to show beside them; nil: the outline of
 	// Natural Earth.
