@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -14,10 +15,14 @@ import (
 	"path/filepath"
 	"time"
 
+	"filippo.io/age"
+
 	"cityid"
 	"cityid/client"
+	"cityid/internal/ledger"
 	"cityid/internal/share"
 	"cityid/internal/web"
+	"cityid/keys"
 	"cityid/verify"
 )
 
@@ -30,6 +35,18 @@ func gatewayCommand() *command {
 				long:     "The configuration is one JSON file, described in docs/sharing.md. Relative files in it are\nlooked for beside it. The gateway's key stands with role gateway in the policy that governs the\nparty, and has no other role.",
 				examples: []string{"cityid gateway start gateway.json --passphrase-file /run/secrets/gateway"},
 				setup:    gatewayStart,
+			},
+			{
+				name: "backup", args: "CONFIG", short: "write what a stopped gateway keeps into one file",
+				long:     "The file says who fetched what and when. Encrypt it for the x25519 key of whoever keeps backups.",
+				examples: []string{"cityid gateway backup gateway.json --recipient backup -o gateway.backup"},
+				setup:    gatewayBackup,
+			},
+			{
+				name: "restore", args: "CONFIG FILE", short: "make a gateway's folder of a backup; give its log a new name first",
+				long:     "A restored log can not know what it signed since the backup, so it goes on under a name that was\nnever used: change \"log\" in the configuration.",
+				examples: []string{"cityid gateway restore gateway.json gateway.backup --identity backup"},
+				setup:    gatewayRestore,
 			},
 			{
 				name: "check", args: "CONFIG", short: "check a gateway's configuration and what it provides, without running it",
@@ -243,4 +260,84 @@ func gatewayRefusal(body []byte, status string) error {
 		return fmt.Errorf("the gateway answers with status %s", status)
 	}
 	return cityid.Errorf(p.Code, "%s", p.Detail)
+}
+
+// gatewayBackup writes the ledger of a gateway that does not run.
+func gatewayBackup(f *flags) func(context.Context, []string) error {
+	var recipients list
+	f.Var(&recipients, "recipient", "x25519 `key` that can open the file: its name, file or text; several times. Without it, the file is not encrypted")
+	return func(ctx context.Context, args []string) (err error) {
+		if len(args) != 1 {
+			return usagef("want the gateway's configuration")
+		}
+		cfg, err := readGatewayConfig(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		var to []age.Recipient
+		for _, name := range recipients {
+			public, err := f.publicKey(name)
+			if err != nil {
+				return err
+			}
+			p, err := keys.ParsePublic([]byte(public))
+			if err != nil {
+				return err
+			}
+			r, err := p.AgeRecipient()
+			if err != nil {
+				return usageError{err}
+			}
+			to = append(to, r)
+		}
+		l, err := ledger.Open(ctx, ledger.Options{Dir: cfg.Data, Party: cfg.Party, Log: cfg.Log})
+		if err != nil {
+			return hint(err, "stop the gateway first; what it keeps is in %s", cfg.Data)
+		}
+		defer func() { err = errors.Join(err, l.Close()) }()
+		var b bytes.Buffer
+		if err := l.Snapshot(ctx, &b, to...); err != nil {
+			return err
+		}
+		return f.writeBinary("a backup", b.Bytes())
+	}
+}
+
+// gatewayRestore makes a gateway's folder of a backup.
+func gatewayRestore(f *flags) func(context.Context, []string) error {
+	var secret secrets
+	secret.flags(f)
+	var names list
+	f.Var(&names, "identity", "`name` or file of the x25519 key that opens the backup; several times")
+	return func(ctx context.Context, args []string) (err error) {
+		if len(args) != 2 {
+			return usagef("want the gateway's configuration and a backup")
+		}
+		cfg, err := readGatewayConfig(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		var with []age.Identity
+		for _, name := range names {
+			k, err := f.openKey(ctx, name, &secret)
+			if err != nil {
+				return err
+			}
+			i, err := k.AgeIdentity()
+			if err != nil {
+				return usageError{err}
+			}
+			with = append(with, i)
+		}
+		file, err := os.Open(args[1])
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if err := ledger.Restore(ctx, cfg.Data, file, with...); err != nil {
+			return err
+		}
+		f.talk("restored into %s; the gateway starts once log in %s has a name that was never used", cfg.Data, args[0])
+		return nil
+	}
 }

@@ -116,6 +116,18 @@ func (v *View) Known(id cityid.Digest) *Standing {
 	return nil
 }
 
+// oldest returns how old the oldest standing in use is.
+func (v *View) oldest() (age time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, t := range v.known {
+		if s := t.current.Load(); s != nil {
+			age = max(age, v.now().Sub(s.AsOf.Time))
+		}
+	}
+	return age
+}
+
 // track returns the entry of an agreement and makes room for it.
 func (v *View) track(id cityid.Digest) (*tracked, error) {
 	v.mu.Lock()

@@ -56,9 +56,14 @@ func (g *Gateway) Fetch(ctx context.Context, id cityid.Digest, path, query strin
 	if len(s.Provider.Links) == 0 {
 		return nil, cityid.Errorf(cityid.ErrNotFound, "no record from %s upwards links to a gateway", s.Agreement.Terms.Dataset)
 	}
+	target := "/data/" + Segment(s.Agreement.Terms.Dataset) + path
 	for _, base := range s.Provider.Links {
 		var f *Fetched
-		if f, err = g.fetchFrom(ctx, s, base, "/data/"+Segment(s.Agreement.Terms.Dataset)+path, query); err == nil {
+		if f, err = g.fetchFrom(ctx, s, base, target, query); errors.Is(err, cityid.ErrReplayed) && rest(ctx, restartPause) {
+			// A gateway that just started takes no signature made before.
+			f, err = g.fetchFrom(ctx, s, base, target, query)
+		}
+		if err == nil {
 			return f, nil
 		}
 		if !errors.Is(err, errPeer) || ctx.Err() != nil {
@@ -66,6 +71,19 @@ func (g *Gateway) Fetch(ctx context.Context, id cityid.Digest, path, query strin
 		}
 	}
 	return nil, err
+}
+
+// restartPause is how long to wait before asking a gateway anew that just started.
+const restartPause = 1100 * time.Millisecond
+
+// rest waits, and reports whether ctx has not ended meanwhile.
+func rest(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
 }
 
 // mayAsk checks what the provider would check too, to tell the reason sooner.

@@ -53,6 +53,7 @@ type Gateway struct {
 	localMux  *http.ServeMux
 	followers map[ledger.Feed]*follower
 	streams   *web.Slots
+	catalogue knownCatalogue
 	work      sync.WaitGroup
 }
 
@@ -145,7 +146,7 @@ func (g *Gateway) Peer() http.Handler {
 			serve  http.Handler
 		}{
 			{"/data/", web.Endpoint(g.serveData)}, {"/acknowledgements", post(g.takeAcknowledgement)}, {"/purposes", post(g.takePurpose)},
-			{"/proofs", post(g.giveProofs)}, {"/datasets/", get(g.serveDocument)},
+			{"/proofs", post(g.giveProofs)}, {"/catalogue", get(g.serveCatalogue)}, {"/datasets/", get(g.serveDocument)},
 			{"/schemas/", get(g.serveDocument)}, {"/policies/", get(g.serveDocument)},
 		} {
 			if path == route.prefix || strings.HasSuffix(route.prefix, "/") && strings.HasPrefix(path, route.prefix) {
@@ -164,12 +165,23 @@ func post(f web.Endpoint) http.Handler { return web.Methods{http.MethodPost: f} 
 // maxStreams is how many applications may follow feeds at a time.
 const maxStreams = 256
 
-// retainEvery is how often old receipts are looked for.
-const retainEvery = time.Hour
+// How often old nonces and old receipts are looked for.
+const (
+	sweepEvery  = 3 * time.Minute
+	retainEvery = time.Hour
+)
 
 // retain erases receipts and salts whose time is over.
 func (g *Gateway) retain(ctx context.Context) {
-	every(ctx, retainEvery, func() {
+	swept := time.Time{}
+	every(ctx, sweepEvery, func() {
+		if err := g.ledger.Sweep(ctx); err != nil && ctx.Err() == nil {
+			g.logger.Error("old nonces not removed", "error", err)
+		}
+		if g.now().Sub(swept) < retainEvery {
+			return
+		}
+		swept = g.now()
 		n, err := g.ledger.Erase(ctx, g.now().Add(-time.Duration(g.cfg.Retention)))
 		if err != nil && ctx.Err() == nil {
 			g.logger.Error("old receipts not erased", "error", err)

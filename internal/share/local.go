@@ -58,6 +58,7 @@ func (g *Gateway) localRoutes() *http.ServeMux {
 	for pattern, h := range map[string]http.Handler{
 		"/v1/status":               get(g.localStatus),
 		"/v1/purposes/{agreement}": web.Methods{http.MethodGet: g.localPurpose, http.MethodPost: g.localSendPurpose},
+		"/metrics":                 g.metrics(),
 		"/v1/series":               get(g.localSeries),
 		"/v1/latest":               get(g.localLatest),
 		"/v1/replay":               get(g.localReplay),

@@ -19,6 +19,7 @@ import (
 	"cityid"
 	"cityid/internal/chain"
 	"cityid/internal/chain/chaintest"
+	"cityid/internal/dcat"
 	"cityid/internal/share"
 	"cityid/internal/web"
 	"cityid/keys"
@@ -71,7 +72,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	service := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.backend(rw, r) }))
 	t.Cleanup(service.Close)
 	w.give, w.take = w.city(provider, 10), w.city(consumer, 20)
-	document := []byte(`{"title":"air"}`)
+	document := describe(t, air)
 	file := filepath.Join(t.TempDir(), "air.json")
 	if err := os.WriteFile(file, document, 0o600); err != nil {
 		t.Fatal(err)
@@ -91,6 +92,20 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	e.Advance(12 * time.Second) // a new gateway does not know what it has seen before
 	w.open(w.take)
 	return w
+}
+
+// describe returns a short description of a dataset, as published.
+func describe(t testing.TB, code cityid.Code) []byte {
+	t.Helper()
+	ref, err := dcat.NewRef("id.example", code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := (&dcat.Dataset{Coded: dcat.At(ref), Title: cityid.NamesOf(map[string]string{"en": "Air", "zh": "空气"})}).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // city allocates a city whose record links to its gateway.
