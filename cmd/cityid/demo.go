@@ -151,6 +151,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.network.stop()) }()
+	if err := d.prepareSharing(); err != nil {
+		return err
+	}
 	served := make(chan error, 1)
 	if err := d.serve(ctx, l, served); err != nil {
 		return errors.Join(err, d.closeSites())
@@ -165,7 +168,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		}
 		err = errors.Join(err, d.closeSites())
 	}()
-	if err := d.openSharing(ctx); err != nil {
+	if err := d.openGateways(ctx); err != nil {
 		return d.cause(ctx, err)
 	}
 	if err := d.fill(ctx); err != nil {

@@ -19,6 +19,7 @@ import (
 	"cityid"
 	"cityid/internal/dcat"
 	"cityid/internal/feed"
+	"cityid/internal/office"
 	"cityid/internal/share"
 	"cityid/internal/web"
 	"cityid/keys"
@@ -70,6 +71,7 @@ type demoDocument struct {
 type demoAgreement struct {
 	give, take *demoSharer
 	terms      cityid.Terms
+	purpose    office.Purpose // told to the holder in confidence
 }
 
 // sharingState is what has to stay the same when the demo goes on.
@@ -96,9 +98,8 @@ func lampsDataset() cityid.Code {
 	return cityid.MustParse(demoTraffic.String() + "/" + demoDataClass + "/" + demoLampsItem)
 }
 
-// openSharing makes or reads what the gateways need and starts them. A new
-// gateway takes no signature of its first seconds, so this comes early.
-func (d *demo) openSharing(ctx context.Context) error {
+// prepareSharing makes or reads what the gateways need.
+func (d *demo) prepareSharing() error {
 	d.sharers = []*demoSharer{
 		{code: demoCity, name: "shijiazhuang", zh: "石家庄市", en: "Shijiazhuang", lat: 380_428_000, lon: 1_145_149_000, seed: 1301},
 		{code: cityid.MustParse("MA.156.12"), name: "tianjin", zh: "天津市", en: "Tianjin", lat: 391_252_000, lon: 1_171_907_000, seed: 12},
@@ -118,6 +119,12 @@ func (d *demo) openSharing(ctx context.Context) error {
 		}
 	}
 	d.agreements = d.terms(state)
+	return nil
+}
+
+// openGateways starts the gateways. A new one takes no signature of its first
+// seconds, so this comes early.
+func (d *demo) openGateways(ctx context.Context) error {
 	for _, s := range d.sharers {
 		if err := d.openGateway(ctx, s); err != nil {
 			return fmt.Errorf("gateway of %s: %w", s.code, err)
@@ -188,11 +195,12 @@ func (d *demo) terms(state *sharingState) []demoAgreement {
 		for _, take := range d.sharers {
 			n := len(out)
 			doc := give.documents[give.dataset()]
+			purpose := office.Purpose{Format: "cityid/purpose/1", Salt: state.Salts[n], Text: demoPurpose}
 			out = append(out, demoAgreement{give, take, cityid.Terms{
 				Dataset: give.dataset(), Consumer: take.code, Document: doc.onChain.Document, Policy: doc.onChain.Policy,
 				From: state.Created, Until: state.Created + 365*86400, Staleness: cityid.MinStaleness, Requests: 100_000, Octets: 10 << 30,
-				Purpose: cityid.PurposeDigest(state.Salts[n], demoPurpose), Respond: state.Created + 10*86400, Nonce: state.Nonces[n],
-			}})
+				Purpose: purpose.Digest(), Respond: state.Created + 10*86400, Nonce: state.Nonces[n],
+			}, purpose})
 		}
 	}
 	return out
@@ -210,7 +218,7 @@ func (d *demo) openGateway(ctx context.Context, s *demoSharer) error {
 	cfg := share.Config{
 		Party: s.code, Log: "demo", URL: s.url(), Listen: fmt.Sprintf("localhost:%d", s.Ports.Peer), Local: fmt.Sprintf("localhost:%d", s.Ports.Local),
 		Data: d.folder.file(demoSharing, s.name, "ledger"), Key: s.name + "-gateway.key", Trust: demoTrustFile, Nodes: []string{d.address},
-		PrivatePeers: true, BatchTime: share.Duration(demoBatch),
+		PrivatePeers: true, PublicDashboard: true, BatchTime: share.Duration(demoBatch),
 	}
 	for code := range s.documents {
 		c := share.DatasetConfig{Code: code, Document: d.documentFile(s, code, "document"), Paths: []share.PathRule{{Path: "/" + demoLamps.file}}}
@@ -427,24 +435,55 @@ func (d *demo) oldDepartmentCode(ctx context.Context, officer cityid.Signer) err
 	return err
 }
 
-// agree has each city ask for the other's feed and its own, and the holders grant.
+// agree has each city ask for the other's feed and its own, and tell what for; then
+// the holders grant.
 func (d *demo) agree(ctx context.Context, _ *stepTalk) (string, error) {
-	for i := range d.agreements {
-		a := &d.agreements[i]
-		have, err := d.local.Agreement(ctx, a.terms.ID())
-		if cityid.CodeOf(err) == cityid.ErrNotFound {
-			if err = d.asOfficer(ctx, a.take, cityid.Operation{AgreementRequest: &cityid.AgreementRequest{Terms: a.terms}}); err == nil {
-				have, err = d.local.Agreement(ctx, a.terms.ID())
+	for _, step := range []func(context.Context, *demoAgreement, *cityid.AgreementAnswer) error{d.request, d.tellPurpose, d.grant} {
+		for i := range d.agreements {
+			a := &d.agreements[i]
+			have, err := d.local.Agreement(ctx, a.terms.ID())
+			if err != nil && cityid.CodeOf(err) != cityid.ErrNotFound {
+				return "", err
 			}
-		}
-		if err == nil && have.State == cityid.AgreementRequested {
-			err = d.asOfficer(ctx, a.give, cityid.Operation{AgreementGrant: &cityid.AgreementDecision{Dataset: a.terms.Dataset, Agreement: a.terms.ID()}})
-		}
-		if err != nil {
-			return "", err
+			if err := step(ctx, a, have); err != nil {
+				return "", err
+			}
 		}
 	}
 	return fmt.Sprintf("%s, each signed by an officer of either side;\na withdrawal takes effect within %d s", count(len(d.agreements), "agreement"), cityid.MinStaleness), nil
+}
+
+// request asks for an agreement unless that was done.
+func (d *demo) request(ctx context.Context, a *demoAgreement, have *cityid.AgreementAnswer) error {
+	if have != nil {
+		return nil
+	}
+	return d.asOfficer(ctx, a.take, cityid.Operation{AgreementRequest: &cityid.AgreementRequest{Terms: a.terms}})
+}
+
+// tellPurpose sends the purpose of a request that waits to the holder's gateway,
+// encrypted for the holder's officers.
+func (d *demo) tellPurpose(ctx context.Context, a *demoAgreement, have *cityid.AgreementAnswer) error {
+	if have.State != cityid.AgreementRequested || a.give == a.take {
+		return nil
+	}
+	reader, err := d.folder.key(a.give.name+"-encrypt", keys.X25519)
+	if err != nil {
+		return err
+	}
+	sealed, err := office.SealPurpose([]cityid.PublicKey{cityid.PublicKey(reader.Public().Raw())}, a.purpose)
+	if err != nil {
+		return err
+	}
+	return patiently(ctx, func() error { return a.take.gateway.SendPurpose(ctx, a.terms.ID(), sealed) })
+}
+
+// grant grants a request that waits.
+func (d *demo) grant(ctx context.Context, a *demoAgreement, have *cityid.AgreementAnswer) error {
+	if have.State != cityid.AgreementRequested {
+		return nil
+	}
+	return d.asOfficer(ctx, a.give, cityid.Operation{AgreementGrant: &cityid.AgreementDecision{Dataset: a.terms.Dataset, Agreement: a.terms.ID()}})
 }
 
 func (d *demo) asOfficer(ctx context.Context, s *demoSharer, op cityid.Operation) error {
@@ -464,7 +503,7 @@ func (v *visitor) fetched(ctx context.Context) (string, error) {
 	a := v.shown()
 	address := a.take.local() + "/fetch/" + a.terms.ID().String()[:12] + "/latest"
 	var page *feed.Page
-	err := v.patiently(ctx, func() error {
+	err := patiently(ctx, func() error {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {
 			return err
@@ -497,7 +536,7 @@ func (v *visitor) fetched(ctx context.Context) (string, error) {
 }
 
 // patiently tries again while a new gateway does not take signatures yet.
-func (v *visitor) patiently(ctx context.Context, try func() error) error {
+func patiently(ctx context.Context, try func() error) error {
 	for start := time.Now(); ; {
 		err := try()
 		if err == nil || time.Since(start) > 40*time.Second {
@@ -517,7 +556,7 @@ func (v *visitor) evidence(ctx context.Context) (string, error) {
 	a := v.shown()
 	var r share.EvidenceResult
 	var data []byte
-	err := v.patiently(ctx, func() error {
+	err := patiently(ctx, func() error {
 		e, err := a.take.gateway.Evidence(ctx, v.entry)
 		if err != nil {
 			return err

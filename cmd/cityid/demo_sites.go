@@ -46,6 +46,14 @@ func (d *demo) openSites(ctx context.Context) ([]site, error) {
 	if err != nil {
 		return nil, err
 	}
+	locals := map[cityid.Code]string{}
+	for _, s := range d.sharers {
+		locals[s.code] = s.local()
+	}
+	gateways, err := portal.NewHTTPGateways(locals)
+	if err != nil {
+		return nil, err
+	}
 	var out []site
 	for i, host := range demoHosts {
 		o, err := office.Open(ctx, office.Options{Dir: d.folder.file("office-" + "abc"[i:i+1])})
@@ -68,7 +76,7 @@ func (d *demo) openSites(ctx context.Context) ([]site, error) {
 			Source: d.network.nodes[0], Index: x, Office: o, Origin: origin, Public: d.public, Demo: true,
 			Name:   map[string]string{"zh": "城市标识 · 演示研究院" + []string{"甲", "乙", "丙"}[i], "en": "cityid · Demo Institute " + "ABC"[i:i+1]},
 			Limits: portal.NewLimits(), TestKeys: test, Example: demoExample, Log: d.folder.log,
-			Member: demoInstitutes[i], EvidenceKey: evidence, DeliverTo: demoLoopback,
+			Gateways: gateways, Member: demoInstitutes[i], EvidenceKey: evidence, DeliverTo: demoLoopback,
 		}
 		if i == 0 { // at A applications reach the chain by themselves; at B and C a clerk brings them
 			c.Intake = &intake
@@ -134,6 +142,7 @@ func (d *demo) testKeys() ([]portal.TestKey, error) {
 	}
 	errs = append(errs, add("applicant-1", "申请单位经办人一", "Applicant, first officer"), add("applicant-2", "申请单位经办人二", "Applicant, second officer"))
 	errs = append(errs, add("shijiazhuang-1", "石家庄经办人一", "Shijiazhuang, first officer"), add("shijiazhuang-2", "石家庄经办人二", "Shijiazhuang, second officer"),
+		add("tianjin-1", "天津经办人", "Tianjin, officer"),
 		add("urban-1", "城管局经办人", "Urban management, officer"), add("traffic-1", "交通局经办人", "Traffic, officer"),
 		add("urban-assert", "城管局签注密钥", "Urban management, assert key"), add("traffic-assert", "交通局签注密钥", "Traffic, assert key"),
 		add("traffic-field", "交通局外勤人员", "Traffic, field worker"))
