@@ -53,7 +53,7 @@ func (m *model) tier(q *cityid.SearchQuery, r *cityid.Record) int {
 	}
 	code, err := cityid.Parse(text)
 	codeLike := strings.Contains(text, ".") && isCodeText(foldCode(text))
-	plain := func(s string) string { return strings.Join(strings.Fields(fold(s)), " ") }
+	plain := func(s string) string { return strings.Join(strings.Fields(Fold(s)), " ") }
 	if err == nil && r.Code == code {
 		return tierCode
 	}
@@ -81,12 +81,12 @@ func (m *model) tier(q *cityid.SearchQuery, r *cityid.Record) int {
 	if codeLike {
 		return 0
 	}
-	words := terms(fold(text))
+	words := Terms(Fold(text))
 	for _, w := range words {
 		found := false
 		for _, n := range r.Content.Names {
-			for _, t := range terms(fold(n.Text)) {
-				found = found || t.dense == w.dense && (strings.HasPrefix(t.text, w.text) || w.dense && strings.Contains(t.text, w.text))
+			for _, t := range Terms(Fold(n.Text)) {
+				found = found || t.Dense == w.Dense && (strings.HasPrefix(t.Text, w.Text) || w.Dense && strings.Contains(t.Text, w.Text))
 			}
 		}
 		if !found {

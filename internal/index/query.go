@@ -31,7 +31,7 @@ type condition struct {
 	folded  string                  // the text as a name
 	hash    string                  // token of the whole name
 	alias   string                  // the text as a crosswalk value
-	words   []term                  // the text as words
+	words   []Term                  // the text as words
 	inexact bool                    // a row that has the tokens must be looked at again
 	given   bool                    // there is a text
 	places  map[[2]cityid.Code]bool // whether the first is above the second
@@ -168,13 +168,13 @@ func (c *condition) readText() {
 	if code, err := cityid.Parse(text); err == nil {
 		c.code = code
 	}
-	c.folded = strings.Join(strings.Fields(fold(text)), " ")
+	c.folded = strings.Join(strings.Fields(Fold(text)), " ")
 	c.hash = hashToken(c.folded)
 	c.alias = aliasToken(text)
 	if c.typed != "" {
 		return
 	}
-	for _, t := range terms(c.folded) {
+	for _, t := range Terms(c.folded) {
 		if len(c.words) == maxTerms {
 			break
 		}
@@ -233,7 +233,7 @@ func labelled(text string) cityid.Code {
 // nameEquals reports whether a name of the row equals the text.
 func (c *condition) nameEquals(d *doc) bool {
 	return slices.ContainsFunc(d.names, func(n cityid.Name) bool {
-		return strings.Join(strings.Fields(fold(n.Text)), " ") == c.folded
+		return strings.Join(strings.Fields(Fold(n.Text)), " ") == c.folded
 	})
 }
 
@@ -260,9 +260,9 @@ func (c *condition) wordsFound(d *doc) bool {
 	if len(c.words) == 0 {
 		return false
 	}
-	var names []term
+	var names []Term
 	for _, n := range d.names {
-		names = append(names, terms(fold(n.Text))...)
+		names = append(names, Terms(Fold(n.Text))...)
 	}
 	for _, w := range c.words {
 		if !w.matches(names) {

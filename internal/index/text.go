@@ -20,10 +20,10 @@ const (
 	maxTerms = 24 // terms of a query that count
 )
 
-// fold brings text into the form in which it is compared: compatibility forms
+// Fold brings text into the form in which it is compared: compatibility forms
 // (full-width letters, ligatures) become plain ones, letters lose their case and
 // their marks.
-func fold(s string) string {
+func Fold(s string) string {
 	s = norm.NFKD.String(strings.ToValidUTF8(s, " "))
 	s = strings.Map(func(r rune) rune {
 		switch {
@@ -43,14 +43,14 @@ var dense = []*unicode.RangeTable{
 }
 
 // A term is a run of letters and digits: a word, or a run of a dense script.
-type term struct {
-	text  string
-	dense bool
+type Term struct {
+	Text  string
+	Dense bool // of a script written without spaces between words
 }
 
-// terms cuts folded text into its terms.
-func terms(folded string) []term {
-	var out []term
+// Terms cuts folded text into its terms, in order.
+func Terms(folded string) []Term {
+	var out []Term
 	start, kind := 0, 0 // kind: 0 between terms, 1 in a word, 2 in a dense run
 	for i, r := range folded {
 		k := 0
@@ -65,21 +65,21 @@ func terms(folded string) []term {
 			continue
 		}
 		if kind != 0 {
-			out = append(out, term{folded[start:i], kind == 2})
+			out = append(out, Term{folded[start:i], kind == 2})
 		}
 		start, kind = i, k
 	}
 	if kind != 0 {
-		out = append(out, term{folded[start:], kind == 2})
+		out = append(out, Term{folded[start:], kind == 2})
 	}
 	return out
 }
 
 // matches reports whether a term of a query is found in the terms of a name: a
 // word at the beginning of a word, a dense run anywhere in one.
-func (t term) matches(name []term) bool {
+func (t Term) matches(name []Term) bool {
 	for _, n := range name {
-		if n.dense == t.dense && (t.dense && strings.Contains(n.text, t.text) || !t.dense && strings.HasPrefix(n.text, t.text)) {
+		if n.Dense == t.Dense && (t.Dense && strings.Contains(n.Text, t.Text) || !t.Dense && strings.HasPrefix(n.Text, t.Text)) {
 			return true
 		}
 	}
@@ -88,19 +88,19 @@ func (t term) matches(name []term) bool {
 
 // exact reports whether the tokens of a term say all about it, so that a record
 // that holds them need not be looked at again.
-func (t term) exact() bool {
-	n := utf8.RuneCountInString(t.text)
-	return t.dense && n <= 2 || !t.dense && n <= maxWord
+func (t Term) exact() bool {
+	n := utf8.RuneCountInString(t.Text)
+	return t.Dense && n <= 2 || !t.Dense && n <= maxWord
 }
 
 // tokens are what the term of a query looks for, all of them.
-func (t term) tokens() []string {
-	r := []rune(t.text)
-	if !t.dense {
+func (t Term) tokens() []string {
+	r := []rune(t.Text)
+	if !t.Dense {
 		return []string{"w" + string(r[:min(len(r), maxWord)])}
 	}
 	if len(r) == 1 {
-		return []string{"h" + t.text}
+		return []string{"h" + t.Text}
 	}
 	var out []string
 	for i := range len(r) - 1 {
@@ -135,31 +135,31 @@ func (s *tokenSet) add(prefix byte, text string) {
 
 // name adds the tokens by which a name is found.
 func (s *tokenSet) name(text string) {
-	folded := fold(text)
+	folded := Fold(text)
 	s.add('e', hashToken(folded))
-	for _, t := range terms(folded) {
+	for _, t := range Terms(folded) {
 		at := [3]int{0, 0, 0} // where the last runes began
 		n := 0
-		for i := range t.text {
+		for i := range t.Text {
 			n++
 			at[0], at[1], at[2] = at[1], at[2], i
 			switch {
-			case t.dense && n > 1:
-				s.add('h', t.text[at[1]:i])
+			case t.Dense && n > 1:
+				s.add('h', t.Text[at[1]:i])
 				if n > 2 {
-					s.add('h', t.text[at[0]:i])
+					s.add('h', t.Text[at[0]:i])
 				}
-			case !t.dense && n > 1 && n <= maxWord+1:
-				s.add('w', t.text[:i])
+			case !t.Dense && n > 1 && n <= maxWord+1:
+				s.add('w', t.Text[:i])
 			}
 		}
-		if t.dense {
-			s.add('h', t.text[at[2]:])
+		if t.Dense {
+			s.add('h', t.Text[at[2]:])
 			if n > 1 {
-				s.add('h', t.text[at[1]:])
+				s.add('h', t.Text[at[1]:])
 			}
 		} else if n <= maxWord {
-			s.add('w', t.text)
+			s.add('w', t.Text)
 		}
 	}
 }
@@ -190,7 +190,7 @@ func aliasToken(value string) string {
 			return 0xE000 + r
 		}
 		return r
-	}, strings.TrimSpace(fold(value)))
+	}, strings.TrimSpace(Fold(value)))
 }
 
 // hashToken is the token of a whole name.
