@@ -92,26 +92,35 @@ type (
 // refuses a document that is not canonical or not the one named, and more than
 // [MaxDatasets] or [MaxCatalogue].
 func (c *Catalogue) Encode(documents [][]byte) ([]byte, error) {
-	if err := c.check(); err != nil {
-		return nil, err
-	}
 	if len(documents) != len(c.Records) {
 		return nil, malformed("catalogue: %d documents for %d records", len(documents), len(c.Records))
+	}
+	entries := make([][]byte, len(documents))
+	var err error
+	for i, b := range documents {
+		if entries[i], err = c.entry(i, b); err != nil {
+			return nil, err
+		}
+	}
+	return c.assemble(entries)
+}
+
+// assemble returns the catalogue's bytes with its entries, in the order of the
+// records.
+func (c *Catalogue) assemble(entries [][]byte) ([]byte, error) {
+	if err := c.check(); err != nil {
+		return nil, err
 	}
 	head, err := canonical("catalogue", c.form(), MaxCatalogue)
 	if err != nil {
 		return nil, err
 	}
-	if len(documents) == 0 {
+	if len(entries) == 0 {
 		return head, nil
 	}
-	entries := make([][]byte, len(documents))
 	size := len(head) + len(listOfDatasets)
-	for i, b := range documents {
-		if entries[i], err = c.entry(i, b); err != nil {
-			return nil, err
-		}
-		size += len(entries[i]) + len(",")
+	for _, b := range entries {
+		size += len(b) + len(",")
 	}
 	if size > MaxCatalogue {
 		return nil, tooLarge(size)
