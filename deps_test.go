@@ -31,7 +31,7 @@ var floors = map[string]int{
 	"cityid/verify":        2, "cityid/verify/js": 2, "cityid/label": 2,
 
 	"cityid/internal/chain": 3, "cityid/internal/chain/chaintest": 3, "cityid/internal/api": 3, "cityid/internal/resolve": 3,
-	"cityid/internal/portal": 3, "cityid/internal/share": 3, "cityid/client": 3,
+	"cityid/internal/portal": 3, "cityid/internal/share": 3, "cityid/internal/catalogue": 3, "cityid/client": 3,
 
 	"cityid/cmd/cityid": 4,
 }
@@ -105,7 +105,7 @@ func TestBans(t *testing.T) {
 			if strings.HasPrefix(imp, comet) && !strings.HasPrefix(p.ImportPath, "cityid/internal/chain") {
 				t.Errorf("%s imports %s: only internal/chain knows the consensus engine", p.ImportPath, imp)
 			}
-			if slices.Contains([]string{"cityid/internal/api", "cityid/internal/resolve", "cityid/internal/portal", "cityid/internal/share"}, p.ImportPath) &&
+			if slices.Contains([]string{"cityid/internal/api", "cityid/internal/resolve", "cityid/internal/portal", "cityid/internal/share", "cityid/internal/catalogue"}, p.ImportPath) &&
 				slices.Contains([]string{"cityid/internal/chain", "cityid/internal/store", "cityid/internal/registry"}, imp) {
 				t.Errorf("%s imports %s: it reads from a source that it declares", p.ImportPath, imp)
 			}
