@@ -45,7 +45,8 @@ type Gateway struct {
 	keyID     string
 	datasets  map[cityid.Code]*dataset
 	peers     *http.Client
-	openLimit *web.Limiter
+	openLimit *web.Limiter // of open data
+	strangers *web.Limiter // of requests under agreements not in use
 	slots     *web.Slots
 	logger    *slog.Logger
 	now       func() time.Time
@@ -81,6 +82,7 @@ func Open(ctx context.Context, cfg Config, p Parts) (_ *Gateway, err error) {
 		datasets:  map[cityid.Code]*dataset{},
 		peers:     p.Peers,
 		openLimit: web.NewLimiter(web.LimiterConfig{Every: 20 * time.Millisecond, Burst: 200, Clients: 100_000}),
+		strangers: web.NewLimiter(web.LimiterConfig{Every: 50 * time.Millisecond, Burst: 40, Clients: 100_000}),
 		slots:     web.NewSlots(cfg.InFlight), logger: p.Log, now: p.Now,
 	}
 	g.keyID = g.public.String()

@@ -75,6 +75,13 @@ func (g *Gateway) authenticate(r *http.Request, profile *httpsig.Profile) (*call
 	if err != nil {
 		return nil, cityid.Errorf(cityid.ErrMalformed, "%v", err)
 	}
+	if g.view.Known(id) == nil {
+		// Before its signature is checked, a stranger's request costs a question to a
+		// node, so these are few.
+		if wait := g.strangers.Take(web.ClientAddr(r)); wait > 0 {
+			return nil, web.Refuse(http.StatusTooManyRequests, cityid.ErrQuota, "too many requests under agreements that are not in use here").RetryAfter(wait)
+		}
+	}
 	standing, err := g.view.Standing(r.Context(), id)
 	if errors.Is(err, ErrStale) {
 		return nil, web.Refuse(http.StatusServiceUnavailable, cityid.ErrUnavailable, "%v: nothing is served under the agreement until it is", err).RetryAfter(5 * time.Second)
