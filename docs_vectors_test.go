@@ -33,7 +33,7 @@ var docVectors = map[string]func(*testing.T) []line{
 	"limits": limitsVector, "code": codeVector, "record": recordVector, "seal": sealVector, "keys": keysVector,
 	"tx": txVector, "possession": possessionVector, "proposal": proposalVector, "map": mapVector, "range": rangeVector,
 	"log": logVector, "state-keys": stateKeysVector, "header": headerVector, "trust": trustVector,
-	"terms": termsVector, "purpose": purposeVector, "label": labelVector, "import": importVector, "report": reportVector, "receipt": receiptVector,
+	"terms": termsVector, "purpose": purposeVector, "label": labelVector, "mark": sourceMarkVector, "import": importVector, "report": reportVector, "receipt": receiptVector,
 }
 
 // exampleKey is the ed25519 key whose secret is 32 octets of one value.
@@ -350,6 +350,21 @@ func labelVector(t *testing.T) []line {
 	return []line{
 		{"field label", must(label.FieldURL(u, code))(t)}, hexLine("key id", id), hexLine("issued and expires", dates),
 		hexLine("to sign", message), hexLine("signature", c.Signature[:]), {"certificate", must(label.CertificateURL(u, c))(t)},
+	}
+}
+
+func sourceMarkVector(t *testing.T) []line {
+	k, raw := exampleKey(t, 1)
+	u := must(label.ParsePublicURL("https://id.example"))(t)
+	report := []byte("PM2.5 35")
+	m := label.SourceMark{Code: cityid.MustParse("MA.156.1301.02"), Digest: cityid.Digest(sha(report)), Time: 1767225600, Nonce: label.Nonce(bytes.Repeat([]byte{7}, 16)), Expires: 1798761600}
+	m = must(label.SignSource(m, raw, k.Sign))(t)
+	plate := must(label.SignSource(label.SourceMark{Code: m.Code, Time: m.Time, Nonce: m.Nonce}, raw, k.Sign))(t)
+	message := sha([]byte("cityid/source/1"), m.Statement())
+	same(t, "source mark message", message, m.Message())
+	return []line{
+		{"bytes", string(report)}, hexLine("statement", m.Statement()), hexLine("to sign", message), hexLine("signature", m.Signature[:]),
+		{"source mark", must(label.SourceURL(u, m))(t)}, hexLine("statement of a plate", plate.Statement()), {"plate", must(label.SourceURL(u, plate))(t)},
 	}
 }
 

@@ -193,7 +193,7 @@ type Candidate struct {
 	CompromisedSince cityid.Time // zero: not known to be compromised
 }
 
-// Verdict is what [Check] concludes.
+// Verdict is what [Check] and [CheckSource] conclude.
 type Verdict uint8
 
 // The verdicts.
@@ -205,10 +205,12 @@ const (
 	KeyNotInForce Verdict = 5 // well signed, but by a key that was not in force on the day of issue
 	Compromised   Verdict = 6 // well signed, but by a key since reported compromised: cannot tell who signed, or when
 	NoKey         Verdict = 7 // no known key of the code's own line matches: cannot tell
+	WrongBytes    Verdict = 8 // of a source mark: it is about other bytes, or about none
+	BytesWanted   Verdict = 9 // of a source mark: well signed, but the bytes it is about are not at hand: cannot tell
 )
 
 var verdictNames = [...]string{Valid: "valid", Expired: "expired", NotYetValid: "not-yet-valid", BadSignature: "bad-signature",
-	KeyNotInForce: "key-not-in-force", Compromised: "compromised", NoKey: "no-key"}
+	KeyNotInForce: "key-not-in-force", Compromised: "compromised", NoKey: "no-key", WrongBytes: "wrong-bytes", BytesWanted: "bytes-wanted"}
 
 // String returns the verdict's stable name, such as "not-yet-valid".
 func (v Verdict) String() string {
@@ -218,12 +220,12 @@ func (v Verdict) String() string {
 	return verdictNames[v]
 }
 
-// Undecided reports whether v means that nothing can be said yet, because keys
-// or knowledge are missing.
-func (v Verdict) Undecided() bool { return v == Compromised || v == NoKey }
+// Undecided reports whether v means that nothing can be said yet, because keys,
+// bytes or knowledge are missing.
+func (v Verdict) Undecided() bool { return v == Compromised || v == NoKey || v == BytesWanted }
 
 // Finding is a verdict, and the key and record it rests on: both zero for
-// [BadSignature] and [NoKey].
+// [BadSignature], [NoKey] and [WrongBytes].
 type Finding struct {
 	Verdict Verdict
 	Holder  cityid.Code
@@ -264,7 +266,7 @@ func (f Finding) weight() int {
 		return 1
 	case KeyNotInForce:
 		return 2
-	case Valid, Expired, NotYetValid:
+	case Valid, Expired, NotYetValid, BytesWanted:
 		return 3
 	case Compromised:
 		return 4

@@ -145,7 +145,15 @@ func testSymbols(t testing.TB) map[string]*Symbol {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return map[string]*Symbol{"field-29": short, "field-33": long, "certificate": certificate}
+	report, err := SourceSymbol(public(t, "https://id.example"), testMark(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plate, err := SourceSymbol(public(t, "https://id.example"), testPlate(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]*Symbol{"field-29": short, "field-33": long, "certificate": certificate, "report": report, "plate": plate}
 }
 
 func TestDistortions(t *testing.T) {

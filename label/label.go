@@ -64,6 +64,38 @@
 // [Check] tries every key whose key id matches, but only keys held by the code
 // itself or by one of its ancestors: a key of another city proves nothing here.
 //
+// # Source marks
+//
+// A department, sensor or station vouches for the bytes of a report with a
+// source mark on it, or a device carries one that vouches for no bytes: a plate.
+// Its text has one part after the X, a decimal number without leading zeros, of
+// at most 648 digits, which a symbol holds in numeric mode:
+//
+//	source = public "/X/" 1*DIGIT
+//
+//	HTTPS://ID.EXAMPLE/X/8931...
+//
+// The number is, big-endian, a statement and the 64 octets of a signature. The
+// statement is deterministic CBOR, a map:
+//
+//	1 version  1
+//	2 code     of the source, as text
+//	3 digest   SHA-256 of the bytes; absent on a plate
+//	4 time     when it was signed, by the signer's word, in seconds since 1970
+//	5 nonce    16 random octets, not all zero
+//	6 key id   as in a certificate
+//	7 expires  first second at which it no longer counts, after time; absent: never
+//
+// The signature is Ed25519, by a key of role assert of the policy that governs
+// the source, over the 32 octets SHA-256("cityid/source/1" || statement). The
+// web address is not signed. The symbol has level M: 53x53 modules for a report
+// of a department at a short host.
+//
+// A mark proves which registered key vouched for which bytes. It does not prove
+// that they are true, nor when they were made: time is the signer's word, unless
+// an attestation on the chain bears it out. Anybody can copy a plate, so a plate
+// proves an identifier and not that it is on the device it was made for.
+//
 // # Sheets
 //
 // [WriteLayout] lays labels out for printing by a named [Template] for a named
@@ -73,7 +105,7 @@
 //
 // # Reading
 //
-// [ParsePayload] accepts either case, both kinds of text above, and a bare
+// [ParsePayload] accepts either case, all kinds of text above, and a bare
 // code with or without check characters. [Decode] reads a PNG or JPEG. Neither
 // follows a link.
 //
@@ -99,8 +131,9 @@ const (
 	// maxPublic bounds a public URL, so that a certificate of the longest
 	// code still has a symbol.
 	maxPublic = 60
-	// maxPayload bounds what ParsePayload looks at, in octets.
-	maxPayload = 512
+	// maxPayload bounds what ParsePayload looks at, in octets: the longest
+	// public URL with the mark of the longest code fits.
+	maxPayload = 711
 )
 
 // reserved are the first path segments that belong to the resolver itself.
@@ -293,9 +326,10 @@ const (
 	KindField       Kind = 1 // a field label: Public and Code are set
 	KindCertificate Kind = 2 // a certificate: Public, Code and Certificate are set
 	KindCode        Kind = 3 // a bare code: only Code is set
+	KindSource      Kind = 4 // a source mark: Public, Code and Source are set
 )
 
-// String returns "field", "certificate" or "code".
+// String returns "field", "certificate", "code" or "source".
 func (k Kind) String() string {
 	switch k {
 	case KindField:
@@ -304,6 +338,8 @@ func (k Kind) String() string {
 		return "certificate"
 	case KindCode:
 		return "code"
+	case KindSource:
+		return "source"
 	}
 	return fmt.Sprintf("kind-%d", uint8(k))
 }
@@ -314,6 +350,7 @@ type Payload struct {
 	Public      PublicURL   // where the label points; compare its host with the printed one
 	Code        cityid.Code // never zero
 	Certificate Certificate // its Code equals Code
+	Source      SourceMark  // its Code equals Code
 }
 
 // String returns the text of p in its one upper-case form; [ParsePayload]
@@ -324,6 +361,8 @@ func (p Payload) String() string {
 		return p.Public.text + "/" + p.Code.String()
 	case KindCertificate:
 		return p.Public.text + "/X/" + p.Code.String() + "/" + p.Certificate.digits()
+	case KindSource:
+		return p.Public.text + "/X/" + p.Source.digits()
 	}
 	return p.Code.String()
 }
@@ -365,6 +404,9 @@ func parseURL(text string) (Payload, error) {
 		k++
 	}
 	if k < len(segments) && segments[k] == "X" {
+		if len(segments) == k+2 && strings.Trim(segments[k+1], "0123456789") == "" {
+			return parseSource(scheme, authority, segments[:k], segments[k+1])
+		}
 		return parseCertificate(scheme, authority, segments[:k], segments[k+1:])
 	}
 	// The code starts at the first segment from which the rest is one: the
@@ -382,6 +424,19 @@ func parseURL(text string) (Payload, error) {
 		return Payload{Kind: KindField, Public: u, Code: code}, err
 	}
 	return Payload{}, err
+}
+
+// parseSource reads the one segment that follows the X of a source mark.
+func parseSource(scheme, authority string, prefix []string, digits string) (Payload, error) {
+	m, err := ParseSourceMark(digits)
+	if err != nil {
+		return Payload{}, fmt.Errorf("source mark: %w", err)
+	}
+	u, err := newPublicURL(scheme, authority, prefix)
+	if err != nil {
+		return Payload{}, err
+	}
+	return Payload{Kind: KindSource, Public: u, Code: m.Code, Source: m}, nil
 }
 
 // parseCertificate reads the segments that follow the X.

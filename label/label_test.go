@@ -391,6 +391,9 @@ func FuzzParsePayload(f *testing.F) {
 		f.Add(s)
 	}
 	f.Add(Payload{Kind: KindCertificate, Public: public(f, "https://id.example"), Code: code(f, "MA"), Certificate: testCertificate(f)}.String())
+	f.Add(markText(f, testMark(f)))
+	f.Add(markText(f, testPlate(f)))
+	f.Add(longestMark(f))
 	f.Fuzz(func(t *testing.T, s string) {
 		p, err := ParsePayload(s)
 		if err != nil {
@@ -404,6 +407,11 @@ func FuzzParsePayload(f *testing.F) {
 		}
 		if p.Kind == KindCertificate && p.Certificate.Code != p.Code {
 			t.Errorf("%q: two codes", s)
+		}
+		if p.Kind == KindSource {
+			if err := p.Source.check(); err != nil || p.Source.Code != p.Code {
+				t.Errorf("%q: two codes, or %v", s, err)
+			}
 		}
 		if p.Kind != KindCode {
 			if _, err := ParsePublicURL(p.Public.String()); err != nil {

@@ -72,7 +72,7 @@ type line struct {
 
 // SVG returns the symbol as an SVG document: white ground, one black path of
 // whole modules, the quiet zone, and, with a caption, the full code with check
-// characters, name, holder, a certificate's first and last day, host and
+// characters, name, holder, a certificate's first and last day or a source mark's times, host and
 // contact in text elements below. One user
 // unit is one module. There are no scripts, styles or outside references.
 func (s *Symbol) SVG(o SVGOptions) ([]byte, error) {

@@ -69,12 +69,13 @@ var fieldVersions = map[Level][]struct{ version, characters int }{
 }
 
 // Symbol is a QR symbol together with what is printed beside it. It is
-// immutable; only [FieldSymbol], [CertificateSymbol] and [TextSymbol] build one.
+// immutable; only [FieldSymbol], [CertificateSymbol], [SourceSymbol] and
+// [TextSymbol] build one, and their variants.
 type Symbol struct {
 	text    string
 	code    cityid.Code // zero: of a text
 	host    string
-	dates   string // of a certificate, to be printed; else empty
+	dates   string // of a certificate or a source mark, to be printed; else empty
 	modules int
 	dark    []bool // row by row
 }
@@ -153,6 +154,34 @@ func CertificateSymbolAt(u PublicURL, c Certificate, level Level) (*Symbol, erro
 	}
 	s := newSymbol(q, text, u, c.Code)
 	s.dates = c.Issued.String() + " / " + c.Expires.String()
+	return s, nil
+}
+
+// SourceSymbol returns the symbol of a source mark, of level M: 53x53 modules
+// for a report of a department at a short host, 49x49 for its plate, 69x69 for
+// the longest.
+func SourceSymbol(u PublicURL, m SourceMark) (*Symbol, error) {
+	return SourceSymbolAt(u, m, LevelM)
+}
+
+// SourceSymbolAt is [SourceSymbol] at level M, Q or H.
+func SourceSymbolAt(u PublicURL, m SourceMark, level Level) (*Symbol, error) {
+	text, err := SourceURL(u, m)
+	if err != nil {
+		return nil, err
+	}
+	if level < LevelM || level > LevelH {
+		return nil, fmt.Errorf("source mark for %s: %s: want level M, Q or H", m.Code, level)
+	}
+	q, err := qrcode.New(text, recovery[level])
+	if err != nil {
+		return nil, fmt.Errorf("source mark for %s: %w", m.Code, err)
+	}
+	s := newSymbol(q, text, u, m.Code)
+	s.dates = m.Time.String()
+	if m.Expires != 0 {
+		s.dates += " / " + m.Expires.String()
+	}
 	return s, nil
 }
 

@@ -3,9 +3,11 @@
 package label
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"flag"
+	"math/big"
 	"os"
 	"strings"
 	"testing"
@@ -25,6 +27,7 @@ type vectors struct {
 	Keys         []vectorKey         `json:"keys"`
 	Payloads     []vectorPayload     `json:"payloads"`
 	Certificates []vectorCertificate `json:"certificates"`
+	Marks        []vectorMark        `json:"marks"`
 }
 
 type vectorKey struct {
@@ -41,6 +44,9 @@ type vectorPayload struct {
 	Host      string `json:"host,omitempty"`
 	Code      string `json:"code,omitempty"`
 	KeyID     string `json:"key_id,omitempty"`
+	Digest    string `json:"digest,omitempty"`
+	Time      string `json:"time,omitempty"`
+	Nonce     string `json:"nonce,omitempty"`
 	Issued    string `json:"issued,omitempty"`
 	Expires   string `json:"expires,omitempty"`
 	Message   string `json:"message,omitempty"` // what is signed, hexadecimal
@@ -63,6 +69,16 @@ type vectorCandidate struct {
 	CompromisedSince cityid.Time      `json:"compromised_since,omitempty"`
 }
 
+// vectorMark is a source mark to be judged with the bytes of a digest, or none.
+type vectorMark struct {
+	Name       string            `json:"name"`
+	Text       string            `json:"text"`
+	Candidates []vectorCandidate `json:"candidates"`
+	Digest     cityid.Digest     `json:"digest,omitzero"`
+	Now        cityid.Time       `json:"now"`
+	Verdict    string            `json:"verdict"`
+}
+
 // describe fills a vector from what ParsePayload says, but for the error.
 func describe(text string) (vectorPayload, error) {
 	v := vectorPayload{Text: text}
@@ -75,6 +91,14 @@ func describe(text string) (vectorPayload, error) {
 		c := p.Certificate
 		v.KeyID, v.Issued, v.Expires = c.KeyID.String(), c.Issued.String(), c.Expires.String()
 		v.Message, v.Signature = hex.EncodeToString(c.Message()), hex.EncodeToString(c.Signature[:])
+	}
+	if p.Kind == KindSource {
+		m := p.Source
+		v.KeyID, v.Time, v.Expires, v.Nonce = m.KeyID.String(), m.Time.String(), m.Expires.String(), hex.EncodeToString(m.Nonce[:])
+		v.Message, v.Signature = hex.EncodeToString(m.Message()), hex.EncodeToString(m.Signature[:])
+		if !m.IsPlate() {
+			v.Digest = m.Digest.String()
+		}
 	}
 	return v, nil
 }
@@ -96,7 +120,7 @@ func vectorInputs(t *testing.T) vectors {
 		seed[0] = byte(n + 1)
 		v.Keys = append(v.Keys, vectorKey{Seed: hex.EncodeToString(seed), Public: k, ID: KeyIDOf(k).String()})
 	}
-	for _, p := range [][2]string{
+	payloads := [][2]string{
 		{"HTTPS://ID.EXAMPLE/MA.156.1301.02/20.010501/000045"},
 		{"https://id.example/ma.156.1301.02/20.010501/000045"},
 		{"http://10.1.2.3:8080/MA.156.1301"},
@@ -134,11 +158,27 @@ func vectorInputs(t *testing.T) vectors {
 		{text[:len(text)-1], "cut or altered"},
 		{text + "0", "cut or altered"},
 		{strings.TrimSuffix(text, digits) + strings.Repeat("9", 174), "above 576 bits"},
-		{swap("/MA.156.1301.02/20.010501/000045", ""), "want a code and a signature"},
+		{swap("/MA.156.1301.02/20.010501/000045", ""), "cut or altered"},
 		{"HTTPS://ID.EXAMPLE/X/MA.156.1301", "want a code and a signature"},
+		{markText(t, testMark(t))},
+		{strings.ToLower(markText(t, testMark(t))) + "/"},
+		{strings.Replace(markText(t, testMark(t)), "ID.EXAMPLE", "OTHER.EXAMPLE:8080/ID", 1)},
+		{markText(t, testPlate(t))},
+		{longestMark(t)},
+		{strings.Replace(markText(t, testMark(t)), "/X/", "/X/0", 1), "cut or altered"},
+		{markText(t, testMark(t))[:350], "cut or altered"},
+		{strings.Replace(markText(t, testMark(t)), "/X/", "/X//", 1), "certificate"},
+		{strings.Replace(markText(t, testMark(t)), "/X/", "/Y/", 1), "not a label"},
+		{"HTTPS://ID.EXAMPLE/X/1", "cut or altered"},
+		{"HTTPS://ID.EXAMPLE/X/" + strings.Repeat("9", 648), "holds no statement"},
+		{"HTTPS://ID.EXAMPLE/X/" + strings.Repeat("9", 649), "cut or altered"},
 		{strings.TrimSuffix(text, digits) + Certificate{Issued: 2, Expires: 1}.digits(), "before it is issued"},
-		{strings.Repeat("A", 513), "longer than any label"},
-	} {
+		{strings.Repeat("A", 712), "longer than any label"},
+	}
+	for _, b := range badStatements(t) {
+		payloads = append(payloads, [2]string{"HTTPS://ID.EXAMPLE/X/" + b.digits, b.want})
+	}
+	for _, p := range payloads {
 		v.Payloads = append(v.Payloads, vectorPayload{Text: p[0], Error: p[1]})
 	}
 	city := vectorCandidate{Holder: code(t, "MA.156.1301"), Key: key}
@@ -169,7 +209,121 @@ func vectorInputs(t *testing.T) vectors {
 		}
 		v.Certificates = append(v.Certificates, k)
 	}
+	v.Marks = markInputs(t)
 	return v
+}
+
+// markInputs returns the vectors of source marks to be judged.
+func markInputs(t *testing.T) []vectorMark {
+	m, plate := testMark(t), testPlate(t)
+	report, device := markText(t, m), markText(t, plate)
+	forged := m
+	forged.Signature[7] ^= 1
+	key, _ := testKey(1)
+	other, _ := testKey(2)
+	department := vectorCandidate{Holder: m.Code, Key: key}
+	stolen, early, late := department, department, department
+	stolen.CompromisedSince = m.Time + 999
+	early.NotAfter, late.NotBefore = m.Time, m.Time+1
+	in := func(text string) string { return strings.Replace(text, "ID.EXAMPLE", "OTHER.EXAMPLE", 1) }
+	out := []vectorMark{
+		{Name: "a report", Digest: m.Digest},
+		{Name: "a report whose bytes are not at hand"},
+		{Name: "other bytes", Digest: cityid.Digest{1}},
+		{Name: "another host", Text: in(report), Digest: m.Digest},
+		{Name: "a plate", Text: device},
+		{Name: "a plate beside bytes", Text: device, Digest: m.Digest},
+		{Name: "one bit of the signature changed", Text: markText(t, forged), Digest: m.Digest},
+		{Name: "no keys", Digest: m.Digest, Candidates: []vectorCandidate{}},
+		{Name: "a key of another department", Digest: m.Digest, Candidates: []vectorCandidate{{Holder: code(t, "MA.156.1301.03"), Key: key}}},
+		{Name: "a key of the city", Digest: m.Digest, Candidates: []vectorCandidate{{Holder: code(t, "MA.156.1301"), Key: key}}},
+		{Name: "another key", Digest: m.Digest, Candidates: []vectorCandidate{{Holder: m.Code, Key: other}}},
+		{Name: "a key compromised later", Digest: m.Digest, Candidates: []vectorCandidate{stolen}},
+		{Name: "a key replaced before", Digest: m.Digest, Candidates: []vectorCandidate{early}},
+		{Name: "a key of later", Digest: m.Digest, Candidates: []vectorCandidate{late}},
+		{Name: "dated five minutes ahead", Digest: m.Digest, Now: m.Time - markDrift},
+		{Name: "dated further ahead", Digest: m.Digest, Now: m.Time - markDrift - 1},
+		{Name: "in its last second", Digest: m.Digest, Now: m.Expires - 1},
+		{Name: "expired", Digest: m.Digest, Now: m.Expires},
+	}
+	for i := range out {
+		if out[i].Text == "" {
+			out[i].Text = report
+		}
+		if out[i].Candidates == nil {
+			out[i].Candidates = []vectorCandidate{department}
+		}
+		if out[i].Now == 0 {
+			out[i].Now = m.Time + 60
+		}
+	}
+	return out
+}
+
+// badStatement is a mark that no source makes.
+type badStatement struct{ digits, want string }
+
+// badStatements returns signed numbers whose statements are wrong in one thing.
+func badStatements(t *testing.T) []badStatement {
+	m := testMark(t)
+	good := m.Statement()
+	signed := func(statement []byte) string {
+		return new(big.Int).SetBytes(append(bytes.Clone(statement), m.Signature[:]...)).String()
+	}
+	swap := func(old, new string) string {
+		b := bytes.Replace(good, []byte(old), []byte(new), 1)
+		if bytes.Equal(b, good) {
+			t.Fatalf("no %x in the statement", old)
+		}
+		return signed(b)
+	}
+	with := func(f func(*SourceMark)) string {
+		x := m
+		f(&x)
+		return signed(x.Statement())
+	}
+	return []badStatement{
+		{swap("\xa7\x01\x01", "\xa7\x01\x02"), "version 2"},
+		{swap("\xa7\x01\x01", "\xa7\x01\x18\x01"), "version 24"},
+		{swap("\xa7\x01\x01", "\xb8\x07\x01\x01"), "holds no statement"},
+		{swap("\xa7\x01\x01", "\xbf\x01\x01"), "can not be read"},
+		{swap("\x03\x58\x20", "\x03\x59\x00\x20"), "can not be read"},
+		{swap("\xa7", "\xa8"), "can not be read"},
+		{swap("\xa7", "\xa6"), "can not be read"},
+		{signed(append(bytes.Clone(good), 0)), "can not be read"},
+		{signed(append([]byte("\xa8"+string(good[1:])), 8, 0)), "can not be read"},
+		{signed(good[:len(good)-6]), "can not be read"},
+		{swap("\x50\x01\x02", "\x4f\x02"), "can not be read"},
+		{swap("\x50\x01\x02", "\x51\x00\x01\x02"), "can not be read"},
+		{swap("MA.156.1301.02", "ma.156.1301.02"), "can not be read"},
+		{swap("MA.156.1301.02", "MA.156.1301.0-"), "can not be read"},
+		{swap("\x6eMA.156.1301.02", "\x62EN"), "reserved"},
+		{with(func(m *SourceMark) { m.Code = cityid.Code{} }), "no code"},
+		{with(func(m *SourceMark) { m.Nonce = Nonce{} }), "nonce of zeros"},
+		{with(func(m *SourceMark) { m.Expires = m.Time }), "not after it is signed"},
+		{with(func(m *SourceMark) { m.Time = -1 }), "years 1970"},
+		{with(func(m *SourceMark) { m.Time = 0 }), "years 1970"},
+		{with(func(m *SourceMark) { m.Expires = 253402300800 }), "years 1970"},
+		{signed([]byte("\xa7\x01\x01\x02\x6eMA.156.1301.02\x03\x58\x20" + strings.Repeat("\x00", 32) + string(good[bytes.Index(good, []byte("\x04\x1a")):]))), "can not be read"},
+	}
+}
+
+// verdict judges one vector.
+func (k vectorMark) verdict(t *testing.T) string {
+	t.Helper()
+	p, err := ParsePayload(k.Text)
+	if err != nil || p.Kind != KindSource {
+		t.Fatalf("%s: %v, %v", k.Name, p.Kind, err)
+	}
+	return CheckSource(p.Source, candidatesOf(k.Candidates), k.Digest, k.Now).Verdict.String()
+}
+
+func candidatesOf(list []vectorCandidate) []Candidate {
+	var out []Candidate
+	for _, c := range list {
+		out = append(out, Candidate(c))
+	}
+	return out
 }
 
 // verdict judges one vector.
@@ -179,11 +333,7 @@ func (k vectorCertificate) verdict(t *testing.T) string {
 	if err != nil || p.Kind != KindCertificate {
 		t.Fatalf("%s: %v, %v", k.Name, p.Kind, err)
 	}
-	var candidates []Candidate
-	for _, c := range k.Candidates {
-		candidates = append(candidates, Candidate(c))
-	}
-	return Check(p.Certificate, candidates, k.Now).Verdict.String()
+	return Check(p.Certificate, candidatesOf(k.Candidates), k.Now).Verdict.String()
 }
 
 func TestVectors(t *testing.T) {
@@ -199,6 +349,9 @@ func TestVectors(t *testing.T) {
 		}
 		for i, k := range v.Certificates {
 			v.Certificates[i].Verdict = k.verdict(t)
+		}
+		for i, k := range v.Marks {
+			v.Marks[i].Verdict = k.verdict(t)
 		}
 		data, err := json.MarshalIndent(v, "", "  ")
 		if err != nil {
@@ -220,8 +373,8 @@ func TestVectors(t *testing.T) {
 	if diff := cmp.Diff(inputs.Keys, v.Keys); diff != "" {
 		t.Errorf("keys differ (-want +file):\n%s", diff)
 	}
-	if len(v.Payloads) != len(inputs.Payloads) || len(v.Certificates) != len(inputs.Certificates) {
-		t.Errorf("%d payloads and %d certificates: run with -update, then read the difference", len(v.Payloads), len(v.Certificates))
+	if len(v.Payloads) != len(inputs.Payloads) || len(v.Certificates) != len(inputs.Certificates) || len(v.Marks) != len(inputs.Marks) {
+		t.Errorf("%d payloads, %d certificates and %d marks: run with -update, then read the difference", len(v.Payloads), len(v.Certificates), len(v.Marks))
 	}
 	for _, want := range v.Payloads {
 		got, err := describe(want.Text)
@@ -237,6 +390,11 @@ func TestVectors(t *testing.T) {
 		}
 	}
 	for _, k := range v.Certificates {
+		if got := k.verdict(t); got != k.Verdict {
+			t.Errorf("%s: %s, want %s", k.Name, got, k.Verdict)
+		}
+	}
+	for _, k := range v.Marks {
 		if got := k.verdict(t); got != k.Verdict {
 			t.Errorf("%s: %s, want %s", k.Name, got, k.Verdict)
 		}

@@ -33,6 +33,7 @@ func labelCommand() *command {
 				},
 				setup: labelSheet,
 			},
+			labelSourceCommand(),
 			{
 				name: "check", args: "SHEET.html", short: "read every label of a print sheet back, and hold the printed text against it",
 				examples: []string{"cityid label check sheet.html"},
@@ -40,11 +41,12 @@ func labelCommand() *command {
 			},
 			{name: "templates", short: "list the templates and materials, and what they ask for", setup: labelTemplates},
 			{
-				name: "scan", args: "IMAGE", short: "read a label from a photo, and check its certificate",
+				name: "scan", args: "IMAGE", short: "read a label from a photo, and check its certificate or source mark",
 				examples: []string{
 					"cityid label scan photo.jpg",
 					"cityid label scan certificate.png --node https://id.example.cn --trust trust.json",
 					"cityid label scan certificate.png --bundle department.cityid --trust trust.json",
+					"cityid label scan mark.jpg --file report.pdf --trust trust.json",
 				},
 				setup: labelScan,
 			},

@@ -26,11 +26,19 @@ type scanView struct {
 	Holder      cityid.Code `json:"holder,omitzero"`       // whose key signed it
 	Issued      string      `json:"issued,omitempty"`
 	Expires     string      `json:"expires,omitempty"`
+
+	Source    string        `json:"source,omitempty"` // the verdict on a source mark
+	Digest    cityid.Digest `json:"digest,omitzero"`  // of the bytes it is about
+	Signed    cityid.Time   `json:"signed,omitzero"`  // by the signer's word
+	Anchored  *anchored     `json:"anchored,omitempty"`
+	Proves    string        `json:"proves,omitempty"`
+	NotProven string        `json:"does_not_prove,omitempty"`
 }
 
 func labelScan(f *flags) func(context.Context, []string) error {
 	k := &keySource{}
 	k.setup(f)
+	file := f.String("file", "", "the report that a source mark is about")
 	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 {
 			return usagef("want one image, or - for standard input")
@@ -43,6 +51,9 @@ func labelScan(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		p, err := label.ParsePayload(text)
+		if err == nil && *file != "" && p.Kind != label.KindSource {
+			return exitError{exitInvalid, fmt.Errorf("the symbol is of kind %s: only a source mark is about a file", p.Kind)}
+		}
 		if err != nil {
 			return exitError{exitInvalid, fmt.Errorf("the symbol reads %.200q, which is no label of this system: %w", text, err)}
 		}
@@ -53,13 +64,29 @@ func labelScan(f *flags) func(context.Context, []string) error {
 		if p.Kind == label.KindCertificate {
 			return scanCertificate(ctx, k, p.Certificate, v)
 		}
+		if p.Kind == label.KindSource {
+			return scanSource(ctx, k, *file, p.Source, v)
+		}
 		return f.print(scanTable(v))
 	}
 }
 
 func scanTable(v scanView) *table {
+	anchor := ""
+	if a := v.Anchored; a != nil {
+		anchor = fmt.Sprintf("%s, block %d", a.Time, a.Height)
+	}
 	return fields(v, "reads", v.Text, "kind", v.Kind, "code", v.Display, "host", v.Host,
-		"certificate", v.Certificate, "signed for", v.Holder.String(), "from", v.Issued, "until", v.Expires)
+		"certificate", v.Certificate, "source mark", v.Source, "digest", digestText(v.Digest), "signed for", v.Holder.String(),
+		"signed at", v.Signed.String(), "from", v.Issued, "until", v.Expires, "anchored", anchor, "proves", v.Proves, "does not prove", v.NotProven)
+}
+
+// digestText is empty for no digest.
+func digestText(d cityid.Digest) string {
+	if d.IsZero() {
+		return ""
+	}
+	return d.String()
 }
 
 // scanCertificate checks a certificate against the assert keys on the code's
@@ -158,19 +185,28 @@ func (k *keySource) fromBundles(ctx context.Context, trust *verify.TrustFile) ([
 	}
 	var out []label.Candidate
 	for _, path := range k.bundles {
-		b, err := readBounded(ctx, path, verify.MaxBundle)
+		r, err := k.readBundle(ctx, trust, path, cityid.AnswerRecord)
 		if err != nil {
 			return nil, err
-		}
-		base := trust.Latest()
-		if d, err := verify.Decode(b); err == nil {
-			base = trust.For(d)
-		}
-		r := verify.CheckEncoded(base, b, verify.Options{Now: time.Now(), Kind: cityid.AnswerRecord})
-		if err := verdictError(r); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		out = append(out, label.CandidatesOf(r.Record)...)
 	}
 	return out, nil
+}
+
+// readBundle returns what a bundle proves; kind may be zero for any.
+func (k *keySource) readBundle(ctx context.Context, trust *verify.TrustFile, path string, kind cityid.AnswerKind) (verify.Result, error) {
+	b, err := readBounded(ctx, path, verify.MaxBundle)
+	if err != nil {
+		return verify.Result{}, err
+	}
+	base := trust.Latest()
+	if d, err := verify.Decode(b); err == nil {
+		base = trust.For(d)
+	}
+	r := verify.CheckEncoded(base, b, verify.Options{Now: time.Now(), Kind: kind})
+	if err := verdictError(r); err != nil {
+		return r, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
 }

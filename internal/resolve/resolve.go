@@ -49,6 +49,10 @@
 // scanned site itself would confirm proves nothing: "cityid label scan" checks it.
 // A browser is sent to the page that checks it there, if the host has one.
 //
+// GET /X/{digits} is what a phone opens that scans a source mark. It is answered
+// in the same way, with "Cityid-Source-Mark: unverified", for the code of the
+// source, which is in the digits.
+//
 // Behind a path prefix, as in HTTPS://CITY.EXAMPLE/ID/MA.156, all of this
 // stands below the prefix.
 package resolve
@@ -64,6 +68,7 @@ import (
 
 	"cityid"
 	"cityid/internal/web"
+	"cityid/label"
 	"cityid/verify"
 )
 
@@ -94,7 +99,7 @@ type Config struct {
 // path on it, in the language the request asks for.
 type Pages interface {
 	CodePage(r *http.Request, code cityid.Code) string
-	CertificatePage(r *http.Request, text string) string // text as the symbol has it
+	CertificatePage(r *http.Request, text string) string // of a certificate or source mark; text as the symbol has it
 }
 
 // Handler returns the handler for all paths that nothing else on the host
@@ -285,6 +290,9 @@ func gone(answer *cityid.RecordAnswer) error {
 // certificate answers for the path of a scanned certificate, after "/X/".
 func (h *handler) certificate(w http.ResponseWriter, r *http.Request, path string) error {
 	at := strings.LastIndexByte(path, '/')
+	if digits := strings.TrimSuffix(path, "/"); digits != "" && strings.Trim(digits, "0123456789") == "" {
+		return h.sourceMark(w, r, digits)
+	}
 	if at < 0 || len(path)-at-1 != certificateDigits || strings.Trim(path[at+1:], "0123456789") != "" {
 		return cityid.Errorf(cityid.ErrNotFound, "not the address of a certificate: want /X/, a code, and %d digits", certificateDigits)
 	}
@@ -296,17 +304,36 @@ func (h *handler) certificate(w http.ResponseWriter, r *http.Request, path strin
 		return cityid.Errorf(cityid.ErrNotFound, "certificate: %s is not served here: the codes served are those of %s", code, h.rootList())
 	}
 	w.Header().Set("Cityid-Certificate", "unverified")
+	return h.scanned(w, r, code, code.String()+path[at:], "The signature on this certificate has not been checked. Check it with: cityid label scan")
+}
+
+// sourceMark answers for the path of a scanned source mark, after "/X/".
+func (h *handler) sourceMark(w http.ResponseWriter, r *http.Request, digits string) error {
+	m, err := label.ParseSourceMark(digits)
+	if err != nil {
+		return cityid.Errorf(cityid.ErrNotFound, "not the address of a source mark: %v", err)
+	}
+	if !h.serves(m.Code) {
+		return cityid.Errorf(cityid.ErrNotFound, "source mark: %s is not served here: the codes served are those of %s", m.Code, h.rootList())
+	}
+	w.Header().Set("Cityid-Source-Mark", "unverified")
+	return h.scanned(w, r, m.Code, digits, "The signature of this source mark has not been checked. Check it with: cityid label scan")
+}
+
+// scanned sends a person to the page that checks what was scanned, and a program
+// to the code's record.
+func (h *handler) scanned(w http.ResponseWriter, r *http.Request, code cityid.Code, path, note string) error {
 	w.Header().Set("Vary", "Accept")
 	if h.pages != nil {
 		if format, err := web.Negotiate(r, web.JSONType, htmlType); err == nil && format == htmlType {
-			return see(w, h.pages.CertificatePage(r, h.prefix+"/X/"+code.String()+path[at:]))
+			return see(w, h.pages.CertificatePage(r, h.prefix+"/X/"+path))
 		}
 	}
 	w.Header().Set("Location", h.path(code))
 	return web.WriteJSON(w, r, http.StatusSeeOther, struct {
 		Code cityid.Code `json:"code"`
 		Note string      `json:"note"`
-	}{code, "The signature on this certificate has not been checked. Check it with: cityid label scan"})
+	}{code, note})
 }
 
 // index tells what this is.

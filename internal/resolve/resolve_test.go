@@ -340,6 +340,34 @@ func (pages) CertificatePage(_ *http.Request, text string) string {
 	return "/en/verify?text=" + url.QueryEscape(text)
 }
 
+// markDigits returns the digits of a source mark that is signed by nobody.
+func markDigits(t *testing.T, code string) string {
+	t.Helper()
+	public, err := label.ParsePublicURL("https://id.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := label.SourceURL(public, label.SourceMark{Code: cityid.MustParse(code), Time: 1763600000, Nonce: label.Nonce{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(text, public.String()+"/X/")
+}
+
+func TestSourceMark(t *testing.T) {
+	h := newHandler(t, "")
+	good := markDigits(t, lampPath[1:])
+	w := get(h, "GET", "/X/"+good)
+	if w.Code != 303 || w.Header().Get("Location") != lampPath || w.Header().Get("Cityid-Source-Mark") != "unverified" || !strings.Contains(w.Body.String(), "cityid label scan") {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+	for _, path := range []string{"/X/0" + good, "/X/" + good[1:], "/X/" + good[:100], "/X/" + good + "x", "/X/1", "/X/" + markDigits(t, "MA.840.NY"), "/X/" + strings.Repeat("9", 649)} {
+		if w := get(h, "GET", path); w.Code != 404 {
+			t.Errorf("%s: %d", path, w.Code)
+		}
+	}
+}
+
 // TestPages sends browsers to pages, and programs past them.
 func TestPages(t *testing.T) {
 	city := cityid.MustParse("MA.156.1301")
@@ -348,7 +376,7 @@ func TestPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-	digits := strings.Repeat("7", 174)
+	digits, mark := strings.Repeat("7", 174), markDigits(t, "MA.156.1301")
 	for _, c := range []struct {
 		path, accept string
 		status       int
@@ -361,6 +389,8 @@ func TestPages(t *testing.T) {
 		{"/MA.156.1301?format=json", browser, 200, ""},
 		{"/X/MA.156.1301/" + digits, browser, 303, "/en/verify?text=" + url.QueryEscape("/X/MA.156.1301/"+digits)},
 		{"/X/MA.156.1301/" + digits, "*/*", 303, "/MA.156.1301"},
+		{"/X/" + mark, browser, 303, "/en/verify?text=" + url.QueryEscape("/X/"+mark)},
+		{"/X/" + mark, "*/*", 303, "/MA.156.1301"},
 	} {
 		r := httptest.NewRequest("GET", c.path, nil)
 		r.Header.Set("Accept", c.accept)

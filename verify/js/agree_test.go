@@ -492,6 +492,15 @@ func TestTyped(t *testing.T) {
 		"HTTPS://ID.EXAMPLE/X/MA.156.1301.02/20.010501/000045/" + strings.Repeat("0", 174), "MA.156.1301*" + cityid.MustParse("MA.156.1301").CheckCharacters(),
 		"ＭＡ．１５６", "https://127.0.0.1/MA", "HTTP://A.B:80/MA.156/20.010501", "https://a.b/MA.156/20.010501/1.EX.LX", "https://192.168.001.1/MA",
 	}
+	u, err := label.ParsePublicURL("https://id.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mark, err := label.SourceURL(u, label.SourceMark{Code: cityid.MustParse("MA.156.1301.02"), Digest: cityid.Digest{1}, Time: 1763600000, Nonce: label.Nonce{1}, Expires: 1863600000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seeds = append(seeds, mark)
 	alphabet := []rune("MA156.1301/20*-XZazＡ．＊ſı\u00a0\u2028\n:0 é😀\ufffd?#%LMDVE")
 	for range 3000 {
 		s := []rune(seeds[r.IntN(len(seeds))])

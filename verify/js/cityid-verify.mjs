@@ -1,4 +1,4 @@
-// cityid-verify: judges bundles and certificates. SPDX-License-Identifier: Apache-2.0
+// cityid-verify: judges bundles, certificates and source marks. SPDX-License-Identifier: Apache-2.0
 
 // This module comes to the same verdicts as the Go packages verify and label,
 // whose comments specify what it does; docs/formats.md has every format. It
@@ -1728,17 +1728,37 @@ function parseEnvelope(code, digits) {
   return { code, keyID: hex(bytes.subarray(0, 4)), issued, expires, issuedDate: dateOf(issued), expiresDate: dateOf(expires), envelope: bytes };
 }
 
+const MARK = struct({ version: U8, code: CODE_TEXT, 'digest?': DIGEST, time: TIME, nonce: fixed(16), keyID: fixed(4), 'expires?': TIME });
+
+// parseMark reads the digits of a source mark.
+function parseMark(digits) {
+  refuse(!/^[1-9][0-9]{0,647}$/.test(digits), 'the source mark was cut or altered');
+  const text = BigInt(digits).toString(16);
+  const bytes = unhex(text.length % 2 ? '0' + text : text);
+  const statement = bytes.subarray(0, -64);
+  refuse(statement.length < 3 || statement.length > 205 || statement[0] >> 5 !== 5 || statement[1] !== 1, 'the source mark was cut or altered');
+  refuse(statement[2] !== 1, 'the source mark is of a later version');
+  const { version, ...m } = decode(MARK, statement);
+  refuse(!m.code || RESERVED.includes(m.code.split('/')[0]), 'a source mark without a code, or with a reserved one');
+  refuse(!m.time || !isTime(m.time) || !isTime(m.expires ?? ''), 'a source mark with a time outside the years 1970 to 9999');
+  refuse(!m.nonce, 'a source mark with a nonce of zeros');
+  refuse(m.expires && timeOf(m.expires) <= timeOf(m.time), 'the source mark expires before it is signed');
+  return { digest: '', expires: '', ...m, keyID: m.keyID || '00000000', version, statement, signature: bytes.subarray(-64) };
+}
+
 // parsePayload reads the text of a symbol, or what somebody typed, and throws an
 // Error if it is neither a label nor a code. Nothing in the result is verified:
 //
-//   kind         'field', 'certificate' or 'code'
+//   kind         'field', 'certificate', 'source' or 'code'
 //   code         in canonical form; display: with its check characters
 //   public, host where a label points, '' for a bare code
 //   certificate  of a certificate: keyID, issued and expires in days since
 //                2020-01-01, issuedDate and expiresDate as year-month-day
+//   source       of a source mark: digest in hexadecimal ('' on a plate), time,
+//                nonce, keyID and expires ('' for never)
 export function parsePayload(text) {
-  refuse(utf8(text).length > 512, 'longer than any label');
-  const result = (kind, code, url, certificate = null) => ({ kind, code, display: code + '*' + checkCharacters(code), ...url, certificate });
+  refuse(utf8(text).length > 711, 'longer than any label');
+  const result = (kind, code, url, certificate = null, source = null) => ({ kind, code, display: code + '*' + checkCharacters(code), ...url, certificate, source });
   const at = text.indexOf('://');
   if (at < 0) return result('code', parseCode(text), { public: '', host: '' });
   refuse(/[^!-~]|[?#@[\]%\\]/.test(text), 'not a label: unexpected characters');
@@ -1749,6 +1769,10 @@ export function parsePayload(text) {
   while (k < parts.length && isPrefix(parts[k])) k++;
   if (parts[k] === 'X') {
     const rest = parts.slice(k + 1);
+    if (rest.length === 1 && /^[0-9]*$/.test(rest[0])) {
+      const source = parseMark(rest[0]);
+      return result('source', source.code, publicURL(scheme, authority, parts.slice(0, k)), null, source);
+    }
     refuse(rest.length < 2, 'certificate: want a code and a signature after /X/');
     const code = labelledCode(rest.slice(0, -1));
     const certificate = parseEnvelope(code, rest.at(-1));
@@ -1773,8 +1797,23 @@ export function candidatesOf(result) {
     .map((k) => ({ holder: r.code, key: k.public, notBefore: k.from, notAfter: k.until, compromisedSince: k.compromised }));
 }
 
-const FINDINGS = ['no-key', 'bad-signature', 'key-not-in-force', 'valid', 'expired', 'not-yet-valid', 'compromised'];
-const WEIGHTS = [0, 1, 2, 3, 3, 3, 4];
+const FINDINGS = ['no-key', 'bad-signature', 'key-not-in-force', 'valid', 'expired', 'not-yet-valid', 'bytes-wanted', 'compromised'];
+const WEIGHTS = [0, 1, 2, 3, 3, 3, 3, 4];
+
+// judgeKeys tries the candidates of a code's own line, and has judge look at the
+// times of those that did sign. Of several findings the heaviest counts.
+async function judgeKeys(code, keyID, message, signature, candidates, judge) {
+  let found = { verdict: 'no-key', holder: '', key: '' };
+  for (const k of candidates) {
+    if (algorithmOf(k.key) !== 'ed25519' || k.holder !== code && !covers(k.holder, code)) continue;
+    const key = keyOctets(k.key);
+    if (hex((await sha256(utf8('cityid/label/key/1'), key)).subarray(0, 4)) !== keyID) continue;
+    let f = { verdict: 'bad-signature', holder: '', key: '' };
+    if (await verifySignature(key, message, signature)) f = { verdict: judge(k), holder: k.holder, key: k.key };
+    if (WEIGHTS[FINDINGS.indexOf(f.verdict)] > WEIGHTS[FINDINGS.indexOf(found.verdict)]) found = f;
+  }
+  return found;
+}
 
 // checkCertificate judges a certificate, given as text, by keys of its own line:
 // evidence is a list of results of checkBundle about the code and its ancestors,
@@ -1791,16 +1830,7 @@ export async function checkCertificate(text, evidence, now) {
   refuse(!c, 'not a certificate');
   const seconds = Number(secondsOf(nanoseconds(now ?? Date.now())));
   const candidates = evidence.flatMap((e) => 'verdict' in e ? candidatesOf(e) : [e]);
-  const message = await certificateMessage(c);
-  let found = { verdict: 'no-key', holder: '', key: '' };
-  for (const k of candidates) {
-    if (algorithmOf(k.key) !== 'ed25519' || k.holder !== c.code && !covers(k.holder, c.code)) continue;
-    const key = keyOctets(k.key);
-    if (hex((await sha256(utf8('cityid/label/key/1'), key)).subarray(0, 4)) !== c.keyID) continue;
-    let f = { verdict: 'bad-signature', holder: '', key: '' };
-    if (await verifySignature(key, message, c.envelope.subarray(8))) f = { verdict: judgeDates(c, k, seconds), holder: k.holder, key: k.key };
-    if (WEIGHTS[FINDINGS.indexOf(f.verdict)] > WEIGHTS[FINDINGS.indexOf(found.verdict)]) found = f;
-  }
+  const found = await judgeKeys(c.code, c.keyID, await certificateMessage(c), c.envelope.subarray(8), candidates, (k) => judgeDates(c, k, seconds));
   const { code, host, public: address } = payload;
   return { ...found, undecided: found.verdict === 'compromised' || found.verdict === 'no-key', code, host, public: address, issued: c.issuedDate, expires: c.expiresDate };
 }
@@ -1818,8 +1848,56 @@ function judgeDates(c, k, now) {
   return now >= dayStart(c.expires + 1) ? 'expired' : 'valid';
 }
 
+// sourceKeys returns the keys that may sign source marks for a code: those of the
+// policy that governs it, its own or that of the nearest above it that has one.
+function sourceKeys(code, results) {
+  for (let n = 0; n < 32; n++) {
+    const r = results.find((x) => x.code === code);
+    if (!r) return [];
+    const keys = candidatesOf(r);
+    if (!r.record || r.record.policy || !r.record.parent) return keys;
+    code = r.record.parent;
+  }
+  return [];
+}
+
+// checkSource judges a source mark, given as text, by the keys of the policy that
+// governs the source: evidence is a list of results of checkBundle about the code
+// and those above it, up to the first that has a policy, or of candidates as for
+// checkCertificate. digest is the SHA-256 of the bytes it is to be about, in
+// hexadecimal, or '' if they are not at hand. now is as for checkBundle.
+//
+// The verdicts are those of checkCertificate; 'wrong-bytes', when the mark is
+// about other bytes or, as a plate, about none; and 'bytes-wanted', undecided,
+// when it is well signed but the bytes are not at hand. time is the signer's word.
+// It throws an Error if the text is no source mark.
+export async function checkSource(text, evidence, digest, now) {
+  const payload = parsePayload(text);
+  const m = payload.source;
+  refuse(!m, 'not a source mark');
+  const seconds = Number(secondsOf(nanoseconds(now ?? Date.now())));
+  const candidates = evidence.length && 'verdict' in evidence[0] ? sourceKeys(m.code, evidence) : evidence;
+  const judge = (k) => {
+    const time = timeOf(m.time);
+    const until = timeOf(k.notAfter);
+    if (k.compromisedSince) return 'compromised';
+    if (timeOf(k.notBefore) > time || until !== 0 && until <= time) return 'key-not-in-force';
+    if (seconds + 300 < time) return 'not-yet-valid';
+    if (m.expires && seconds >= timeOf(m.expires)) return 'expired';
+    return (digest || '') === m.digest ? 'valid' : 'bytes-wanted';
+  };
+  let found = { verdict: 'wrong-bytes', holder: '', key: '' };
+  if (!digest || digest === m.digest) found = await judgeKeys(m.code, m.keyID, await markMessage(m), m.signature, candidates, judge);
+  const { code, host, public: address } = payload;
+  const undecided = ['compromised', 'no-key', 'bytes-wanted'].includes(found.verdict);
+  return { ...found, undecided, code, host, public: address, digest: m.digest, time: m.time, expires: m.expires };
+}
+
+// markMessage returns the octets that a source mark's signer signs.
+const markMessage = (m) => sha256(utf8('cityid/source/1'), m.statement);
+
 // internals are for this module's own tests against the vectors of its parts.
 export const internals = {
   verifySignature, readProof, proofRoot, readRangeProof, rangeRoot, Scope,
-  readValidators, readCommit, readHeader, hashHeader, signBytes, quorumMet, readRecord, certificateMessage, octets, string, hex, unhex,
+  readValidators, readCommit, readHeader, hashHeader, signBytes, quorumMet, readRecord, certificateMessage, markMessage, octets, string, hex, unhex,
 };

@@ -223,6 +223,42 @@ func TestEvidence(t *testing.T) {
 	}
 }
 
+// TestSourceEvidence finds no keys for a source mark in records that are not
+// proven, and none of another code than the one that governs the source.
+func TestSourceEvidence(t *testing.T) {
+	v := readVectors(t, "bundle-good-record")[0]
+	bad := readVectors(t, "bundle-bad-record")[0]
+	pub, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := cityid.PublicKey("\x01" + string(pub))
+	m, err := label.SignSource(label.SourceMark{Code: v.Code, Digest: cityid.Digest{1}, Time: 1763600000, Nonce: label.Nonce{1}}, key, func(msg []byte) ([]byte, error) { return ed25519.Sign(private, msg), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := label.ParsePublicURL("https://id.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := label.SourceURL(u, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := runJobs(t, sourceFile, []job{
+		{"op": "sourceEvidence", "trust": v.Trust, "bundles": []any{v.Bundle}, "text": text, "digest": m.Digest, "now": v.Now},
+		{"op": "sourceEvidence", "trust": v.Trust, "bundles": []any{v.Bundle}, "text": text, "digest": cityid.Digest{2}, "now": v.Now},
+		{"op": "sourceEvidence", "trust": bad.Trust, "bundles": []any{bad.Bundle}, "text": text, "digest": m.Digest, "now": v.Now},
+		{"op": "mark", "text": text, "candidates": []job{{"holder": v.Code, "key": key}}, "digest": m.Digest, "now": "2026-01-01T00:00:00Z"},
+		{"op": "mark", "text": "MA.156", "candidates": []job{}, "now": v.Now},
+	})
+	for i, want := range []string{`"verdict":"no-key"`, `"verdict":"wrong-bytes"`, "", `"verdict":"valid"`, ""} {
+		if a := answers[i]; (want == "") != (a.Error != "") || !strings.Contains(string(a.Result), want) {
+			t.Errorf("%d: %s %s, want %s", i, a.Result, a.Error, want)
+		}
+	}
+}
+
 // TestAssertKeys takes the keys that may sign certificates out of a record as
 // cityid label scan does, from those of all roles and algorithms.
 func TestAssertKeys(t *testing.T) {

@@ -378,11 +378,12 @@ func TestLabelVectors(t *testing.T) {
 	var file struct {
 		Payloads []struct {
 			Text, Error, Kind, Public, Host, Code, Issued, Expires, Message string
+			Digest, Time, Nonce                                             string
 			KeyID                                                           string `json:"key_id"`
 		}
-		Certificates []struct {
-			Name, Text string
-			Candidates []struct {
+		Certificates, Marks []struct {
+			Name, Text, Digest string
+			Candidates         []struct {
 				Holder           cityid.Code
 				Key              cityid.PublicKey
 				NotBefore        cityid.Time `json:"not_before"`
@@ -398,12 +399,17 @@ func TestLabelVectors(t *testing.T) {
 	for _, p := range file.Payloads {
 		jobs = append(jobs, job{"op": "payload", "text": p.Text}, job{"op": "message", "text": p.Text})
 	}
-	for _, c := range file.Certificates {
+	judged := append(slices.Clone(file.Certificates), file.Marks...)
+	for i, c := range judged {
 		candidates := []job{}
 		for _, k := range c.Candidates {
 			candidates = append(candidates, job{"holder": k.Holder, "key": k.Key, "notBefore": k.NotBefore, "notAfter": k.NotAfter, "compromisedSince": k.CompromisedSince})
 		}
-		jobs = append(jobs, job{"op": "certificate", "text": c.Text, "candidates": candidates, "now": c.Now})
+		op := "certificate"
+		if i >= len(file.Certificates) {
+			op = "mark"
+		}
+		jobs = append(jobs, job{"op": op, "text": c.Text, "candidates": candidates, "digest": c.Digest, "now": c.Now})
 	}
 	forms(t, func(t *testing.T, module string) {
 		answers := runJobs(t, module, jobs)
@@ -418,8 +424,15 @@ func TestLabelVectors(t *testing.T) {
 			var got struct {
 				Kind, Public, Host, Code, Display string
 				Certificate                       struct{ KeyID, IssuedDate, ExpiresDate string }
+				Source                            struct{ KeyID, Digest, Time, Nonce, Expires string }
 			}
 			a.into(t, &got)
+			if x := got.Source; got.Kind == label.KindSource.String() {
+				if x.Digest != p.Digest || x.Time != p.Time || x.Nonce != p.Nonce {
+					t.Errorf("%q: %+v, want %+v", p.Text, x, p)
+				}
+				got.Certificate.KeyID, got.Certificate.ExpiresDate = x.KeyID, x.Expires
+			}
 			if got.Kind != p.Kind || got.Public != p.Public || got.Host != p.Host || got.Code != p.Code || got.Display != cityid.MustParse(p.Code).Display() ||
 				got.Certificate.KeyID != p.KeyID || got.Certificate.IssuedDate != p.Issued || got.Certificate.ExpiresDate != p.Expires {
 				t.Errorf("%q: %+v, want %+v", p.Text, got, p)
@@ -428,14 +441,14 @@ func TestLabelVectors(t *testing.T) {
 				t.Errorf("%q: message %s, want %s", p.Text, message.Result, p.Message)
 			}
 		}
-		for i, c := range file.Certificates {
+		for i, c := range judged {
 			a := answers[2*len(file.Payloads)+i]
 			var got struct {
 				Verdict   string
 				Undecided bool
 			}
 			a.into(t, &got)
-			if got.Verdict != c.Verdict || got.Undecided != (c.Verdict == label.Compromised.String() || c.Verdict == label.NoKey.String()) {
+			if got.Verdict != c.Verdict || got.Undecided != (c.Verdict == label.Compromised.String() || c.Verdict == label.NoKey.String() || c.Verdict == label.BytesWanted.String()) {
 				t.Errorf("%s: %+v, want %s", c.Name, got, c.Verdict)
 			}
 		}

@@ -44,10 +44,12 @@ const ops = {
   payload: (j) => m.parsePayload(j.text),
   code: (j) => m.parseCode(j.text),
   message: async (j) => {
-    const c = m.parsePayload(j.text).certificate;
-    return c && u.hex(await u.certificateMessage(c));
+    const { certificate, source } = m.parsePayload(j.text);
+    return certificate ? u.hex(await u.certificateMessage(certificate)) : source && u.hex(await u.markMessage(source));
   },
   certificate: (j) => m.checkCertificate(j.text, j.candidates, j.now),
+  mark: (j) => m.checkSource(j.text, j.candidates, j.digest, j.now),
+  sourceEvidence: async (j) => m.checkSource(j.text, await Promise.all(j.bundles.map((b) => m.checkBundle(j.trust, octets(b), { now: j.now }))), j.digest, j.now),
   evidence: async (j) => m.checkCertificate(j.text, [await m.checkBundle(j.trust, octets(j.bundle), { now: j.now })], j.now),
   signature: (j) => u.verifySignature(u.unhex(j.key), u.unhex(j.message), u.unhex(j.signature)),
   quorum: (j) => Boolean(u.quorumMet(j.quorum, new Set(j.keys))),
