@@ -36,7 +36,8 @@ type commandLine struct {
 }
 
 // commandLines returns the command lines in the documents: those in fenced
-// blocks of shell, and those in backquotes, that begin with the program's name.
+// blocks of shell, what is typed in walks, and those in backquotes, that begin with
+// the program's name.
 func commandLines(t *testing.T) []commandLine {
 	t.Helper()
 	shell := regexp.MustCompile("(?s)```sh\n(.*?)```")
@@ -61,6 +62,11 @@ func commandLines(t *testing.T) []commandLine {
 		for _, m := range shell.FindAllStringSubmatch(text, -1) {
 			for l := range strings.Lines(strings.ReplaceAll(m[1], "\\\n", " ")) {
 				add(doc, l)
+			}
+		}
+		for _, b := range walkBlocks(text) {
+			for _, s := range b.steps {
+				add(doc, strings.ReplaceAll(s.command, "\\\n", " "))
 			}
 		}
 		for _, m := range inline.FindAllStringSubmatch(text, -1) {
@@ -91,8 +97,8 @@ func testCommands(t *testing.T, bin string) {
 	}
 	for _, c := range lines {
 		path, rest := c.args[:1], c.args[1:]
-		if text := help(path...); strings.Contains(text, " COMMAND\n") && len(rest) > 0 {
-			path, rest = c.args[:2], c.args[2:]
+		for strings.Contains(help(path...), " COMMAND\n") && len(rest) > 0 {
+			path, rest = c.args[:len(path)+1], rest[1:]
 		}
 		text := help(path...)
 		if !strings.Contains(text, "\nusage: cityid "+strings.Join(path, " ")) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"cityid"
@@ -48,6 +49,7 @@ func agreementList(f *flags) func(context.Context, []string) error {
 	consumer := f.String("consumer", "", "of this `code` or one below it")
 	state := f.String("state", "", "only `requested`, granted, refused, revoked, lapsed or expired ones")
 	limit := f.Int("limit", 0, "how many at most; 0 for all")
+	ids := f.Bool("ids", false, "print the ids alone, one a line")
 	return func(ctx context.Context, args []string) error {
 		if err := noArgs(args); err != nil {
 			return err
@@ -96,6 +98,13 @@ func agreementList(f *flags) func(context.Context, []string) error {
 			if q.After = page.Next; q.After == "" {
 				break
 			}
+		}
+		if *ids {
+			var b strings.Builder
+			for _, row := range t.rows {
+				b.WriteString(row[0] + "\n")
+			}
+			return f.write([]byte(b.String()))
 		}
 		return f.print(t)
 	}

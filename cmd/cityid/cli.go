@@ -17,7 +17,7 @@ package main
 //     permitted, 5 proof invalid, 6 undecided, 7 conflict, 8 partial import,
 //     9 node unreachable, 130 interrupted.
 //   - A passphrase comes from a prompt, a file or a file descriptor. No flag
-//     and no environment variable ever carries a secret.
+//     and no environment variable ever carries a secret; they name the file.
 //   - Flags and arguments may come in any order. Help begins with examples.
 
 import (

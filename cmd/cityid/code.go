@@ -23,6 +23,7 @@ func codeCommand() *command {
 				examples: []string{
 					"cityid code allocate MA.156.1301.01 --kind department --name zh=城市管理局 --name en='Urban Management' --key officer",
 					"cityid code allocate MA.156.1301.02/20.010501 --kind class --key officer",
+					"cityid code allocate MA.156.1301 --kind city --name zh=石家庄市 --officer mayor --key officer",
 				},
 				setup: codeAllocate,
 			},
@@ -50,7 +51,15 @@ func codeCommand() *command {
 				setup:    codeLookup,
 			},
 			{name: "map", args: "CODE SCHEME:VALUE", short: "map a foreign identifier to a code", setup: codeMap},
-			{name: "rekey", args: "CODE POLICY.json", short: "put a code under another policy", setup: codeRekey},
+			{
+				name: "rekey", args: "CODE [POLICY.json]", short: "put a code under another policy",
+				long: "With --add and --remove the policy stays as it is but for these keys. Roles are control, assert,\nintake, encrypt, field and gateway; a gateway's key has no other.",
+				examples: []string{
+					"cityid code rekey MA.156.1301 policy.json --key mayor",
+					"cityid code rekey MA.156.1301 --add gateway=gw --add encrypt=reader --key mayor",
+				},
+				setup: codeRekey,
+			},
 			{name: "veto", args: "CODE", short: "stop a recovery or retirement that waits, or lift a veto", setup: codeVeto},
 			{name: "seal", args: "CODE", short: "replace a record's content by a salted digest", setup: codeSeal},
 			{name: "unseal", args: "CODE CONTENT.json", short: "publish the content of a sealed record", setup: codeUnseal},
@@ -64,17 +73,16 @@ func codeAllocate(f *flags) func(context.Context, []string) error {
 	var item allocationFlags
 	item.setup(f, "")
 	reserved := f.Bool("reserved", false, "reserve the code, to be made active later")
-	policy := f.String("policy", "", "JSON `file` of a policy; without one the code is governed from above")
+	var officers officerFlags
+	officers.setup(f)
 	return func(ctx context.Context, args []string) error {
 		a, err := item.allocation(ctx, args)
 		if err != nil {
 			return err
 		}
 		a.Reserved = *reserved
-		if *policy != "" {
-			if a.Policy, err = readPolicy(ctx, *policy); err != nil {
-				return err
-			}
+		if a.Policy, err = officers.policy(ctx, f); err != nil {
+			return err
 		}
 		return w.submit(ctx, cityid.Operation{Allocate: &cityid.Allocate{Items: []cityid.Allocation{*a}}})
 	}
@@ -285,28 +293,6 @@ func codeMap(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		return w.submit(ctx, cityid.Operation{Map: &cityid.Map{Code: r.Code, Revision: r.Revision, Alias: a, Remove: *remove}})
-	}
-}
-
-func codeRekey(f *flags) func(context.Context, []string) error {
-	w := &writing{}
-	w.setupProposable(f)
-	recovery := f.String("recovery", "", "for an apex: JSON `file` of its recovery policy")
-	return func(ctx context.Context, args []string) error {
-		r, err := w.current(ctx, args, 2)
-		if err != nil {
-			return err
-		}
-		op := &cityid.Rekey{Code: r.Code, Revision: r.Revision}
-		if op.Policy, err = readPolicy(ctx, args[1]); err != nil {
-			return err
-		}
-		if *recovery != "" {
-			if op.Recovery, err = readPolicy(ctx, *recovery); err != nil {
-				return err
-			}
-		}
-		return w.submit(ctx, cityid.Operation{Rekey: op})
 	}
 }
 

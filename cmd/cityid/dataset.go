@@ -30,6 +30,14 @@ func datasetCommand() *command {
 				setup: datasetPublish,
 			},
 			{
+				name: "template", args: "CODE", short: "begin the description of a dataset with what its record and the flags say",
+				long: "What neither of them says is left out, and listed as cityid dataset check lists it: fill it in, with\nmore flags or in the file.",
+				examples: []string{
+					"cityid dataset template MA.156.1301.03/20.030101/AIR1 --resolver id.example.cn --schema air.schema.json --theme ENVI -o air.json",
+				},
+				setup: datasetTemplate,
+			},
+			{
 				name: "check", args: "FILE", short: "judge the description of a dataset: what is missing, and how good it is",
 				examples: []string{"cityid dataset check air.json --schema air.schema.json --lang zh"},
 				setup:    datasetCheck,

@@ -29,7 +29,7 @@ import (
 func gatewayCommand() *command {
 	return &command{
 		name: "gateway", short: "share data with other cities under agreements",
-		sub: []*command{
+		sub: append(gatewayConfigCommands(), []*command{
 			{
 				name: "start", args: "CONFIG", short: "run a gateway",
 				long:     "The configuration is one JSON file, described in docs/sharing.md. Relative files in it are\nlooked for beside it. The gateway's key stands with role gateway in the policy that governs the\nparty, and has no other role.",
@@ -53,21 +53,31 @@ func gatewayCommand() *command {
 				examples: []string{"cityid gateway check gateway.json"},
 				setup:    gatewayCheck,
 			},
-		},
+		}...),
 	}
 }
 
-// readGatewayConfig reads a configuration and makes the files in it absolute.
-func readGatewayConfig(ctx context.Context, path string) (*share.Config, error) {
+// parseGatewayConfig reads a configuration as it is written.
+func parseGatewayConfig(ctx context.Context, path string) (*share.Config, error) {
 	b, err := readBounded(ctx, path, 4<<20)
 	if err != nil {
 		return nil, err
 	}
-	var c share.Config
-	if err := strictJSON(b, &c); err != nil {
+	c := new(share.Config)
+	if err := strictJSON(b, c); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	c = c.WithDefaults()
+	return c, nil
+}
+
+// readGatewayConfig reads a configuration, fills its defaults in, and makes the
+// files in it absolute.
+func readGatewayConfig(ctx context.Context, path string) (*share.Config, error) {
+	written, err := parseGatewayConfig(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	c := written.WithDefaults()
 	base := filepath.Dir(path)
 	files := []*string{&c.Data, &c.Key, &c.Trust, &c.Cert, &c.CertKey, &c.Authorities}
 	for i := range c.Datasets {

@@ -43,6 +43,9 @@ func keyCommand() *command {
 	}
 }
 
+// passphraseVariable is the environment variable that names a file, not a secret.
+const passphraseVariable = "CITYID_PASSPHRASE_FILE"
+
 // secrets says where passphrases come from.
 type secrets struct {
 	file string
@@ -53,7 +56,7 @@ type secrets struct {
 
 func (s *secrets) flags(f *flags) {
 	s.term = f.term
-	f.StringVar(&s.file, "passphrase-file", "", "read the passphrase from the first line of this `file`")
+	f.StringVar(&s.file, "passphrase-file", os.Getenv(passphraseVariable), "read the passphrase from the first line of this `file`; "+passphraseVariable+" names it too")
 	f.IntVar(&s.fd, "passphrase-fd", -1, "read the passphrase from this file descriptor `number`")
 }
 
@@ -63,12 +66,12 @@ func (s *secrets) passphrase(ctx context.Context, what string, fresh bool) (stri
 		return s.read, nil
 	}
 	switch {
-	case s.file != "" && s.fd >= 0:
+	case s.file != "" && s.file != os.Getenv(passphraseVariable) && s.fd >= 0:
 		return "", usagef("give either --passphrase-file or --passphrase-fd")
-	case s.file != "":
-		return s.first(ctx, func() (io.ReadCloser, error) { return os.Open(s.file) })
 	case s.fd >= 0:
 		return s.first(ctx, func() (io.ReadCloser, error) { return os.NewFile(uintptr(s.fd), "passphrase"), nil })
+	case s.file != "":
+		return s.first(ctx, func() (io.ReadCloser, error) { return os.Open(s.file) })
 	}
 	if s.term.in == nil || !term.IsTerminal(int(s.term.in.Fd())) {
 		return "", hint(usagef("the passphrase for %s is asked for at a terminal, and this is none", what), "give --passphrase-file FILE or --passphrase-fd NUMBER")
