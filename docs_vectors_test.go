@@ -33,7 +33,7 @@ var docVectors = map[string]func(*testing.T) []line{
 	"limits": limitsVector, "code": codeVector, "record": recordVector, "seal": sealVector, "keys": keysVector,
 	"tx": txVector, "possession": possessionVector, "proposal": proposalVector, "map": mapVector, "range": rangeVector,
 	"log": logVector, "state-keys": stateKeysVector, "header": headerVector, "trust": trustVector,
-	"terms": termsVector, "purpose": purposeVector, "label": labelVector, "mark": sourceMarkVector, "import": importVector, "report": reportVector, "receipt": receiptVector,
+	"terms": termsVector, "batch": batchVector, "purpose": purposeVector, "label": labelVector, "mark": sourceMarkVector, "import": importVector, "report": reportVector, "receipt": receiptVector,
 }
 
 // exampleKey is the ed25519 key whose secret is 32 octets of one value.
