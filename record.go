@@ -416,24 +416,6 @@ func (c Content) IsZero() bool {
 	return len(c.Names) == 0 && len(c.Links) == 0 && len(c.Hosts) == 0 && c.Location == nil && len(c.Documents) == 0 && c.Dataset == nil
 }
 
-// SealDigest returns the digest a sealed record shows for content c under a
-// fresh 32-byte salt: SHA-256("cityid/seal/1" || salt || encoding of c).
-func SealDigest(salt [32]byte, c Content) Digest {
-	b := append([]byte("cityid/seal/1"), salt[:]...)
-	return hashOf(append(b, MustMarshal(c)...))
-}
-
-// SealedContent is the content of a sealed record, of which the chain holds the
-// digest alone. Who holds the code must keep it: it can not be recovered.
-type SealedContent struct {
-	Code    Code    `json:"code"`
-	Salt    Digest  `json:"salt"`
-	Content Content `json:"content"`
-}
-
-// Digest is what the chain holds.
-func (s *SealedContent) Digest() Digest { return SealDigest(s.Salt, s.Content) }
-
 func checkNames(n Names) error {
 	if len(n) > MaxNames {
 		return Errorf(ErrTooLarge, "%d names: at most %d", len(n), MaxNames)

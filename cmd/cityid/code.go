@@ -4,10 +4,7 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -61,8 +58,7 @@ func codeCommand() *command {
 				setup: codeRekey,
 			},
 			{name: "veto", args: "CODE", short: "stop a recovery or retirement that waits, or lift a veto", setup: codeVeto},
-			{name: "seal", args: "CODE", short: "replace a record's content by a salted digest", setup: codeSeal},
-			{name: "unseal", args: "CODE CONTENT.json", short: "publish the content of a sealed record", setup: codeUnseal},
+			sealCommand(), unsealCommand(), sealedCommand(),
 		},
 	}
 }
@@ -306,71 +302,5 @@ func codeVeto(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		return w.submit(ctx, cityid.Operation{Veto: &cityid.Veto{Code: code, Override: *override}})
-	}
-}
-
-// sealedContent is what the holder of a sealed record keeps: whoever has it can
-// show what the record commits to.
-type sealedContent struct {
-	Code    cityid.Code    `json:"code"`
-	Salt    cityid.Digest  `json:"salt"`
-	Content cityid.Content `json:"content"`
-}
-
-func codeSeal(f *flags) func(context.Context, []string) error {
-	w := &writing{}
-	w.setupProposable(f)
-	var content contentFlags
-	content.setup(f)
-	keep := f.String("keep", "", "`file` for the salt and content, which only you have from now on")
-	return func(ctx context.Context, args []string) error {
-		r, err := w.current(ctx, args, 1)
-		if err != nil {
-			return err
-		}
-		if *keep == "" {
-			return usagef("say with --keep where to keep the salt and the content: without them nobody can open the seal")
-		}
-		if _, err := os.Lstat(*keep); err == nil {
-			return hint(exitError{exitConflict, fmt.Errorf("%s exists already: the salt of another seal may be in it", *keep)}, "name a new file for each seal")
-		}
-		s := sealedContent{Code: r.Code, Content: r.Content}
-		if err := content.apply(ctx, &s.Content); err != nil {
-			return err
-		}
-		if _, err := rand.Read(s.Salt[:]); err != nil {
-			return err
-		}
-		b, err := json.MarshalIndent(s, "", "  ")
-		if err != nil {
-			return err
-		}
-		if err := writeFile(*keep, append(b, '\n'), 0o600); err != nil {
-			return err
-		}
-		return w.submit(ctx, cityid.Operation{Seal: &cityid.Seal{Code: r.Code, Revision: r.Revision, Sealed: cityid.SealDigest(s.Salt, s.Content)}})
-	}
-}
-
-func codeUnseal(f *flags) func(context.Context, []string) error {
-	w := &writing{}
-	w.setupProposable(f)
-	return func(ctx context.Context, args []string) error {
-		r, err := w.current(ctx, args, 2)
-		if err != nil {
-			return err
-		}
-		b, err := readBounded(ctx, args[1], 1<<20)
-		if err != nil {
-			return err
-		}
-		var s sealedContent
-		if err := strictJSON(b, &s); err != nil {
-			return fmt.Errorf("%s is not a sealed content: %w", args[1], err)
-		}
-		if s.Code != r.Code {
-			return exitError{exitConflict, fmt.Errorf("%s belongs to %s, not to %s", args[1], s.Code, r.Code)}
-		}
-		return w.submit(ctx, cityid.Operation{Unseal: &cityid.Unseal{Code: r.Code, Revision: r.Revision, Salt: s.Salt, Content: s.Content}})
 	}
 }

@@ -3,15 +3,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"cityid"
 )
@@ -71,61 +67,5 @@ func digestFile(ctx context.Context, path string) (d cityid.Digest, size uint64,
 	return cityid.Digest(h.Sum(nil)), uint64(n), nil
 }
 
-// strictJSON decodes exactly one JSON value. It refuses unknown fields, and
-// fields that stand twice: of those, two readers might see different ones.
-func strictJSON(b []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	switch err := d.Decode(v); {
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("it ends in the middle")
-	case errors.Is(err, io.EOF):
-		return errors.New("it is empty")
-	case err != nil:
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the JSON value")
-	}
-	return noRepeats(b)
-}
-
-// noRepeats refuses JSON in which a field of an object stands twice. Names that
-// differ in case alone are the same, as encoding/json takes them.
-func noRepeats(b []byte) error {
-	type level struct {
-		seen map[string]bool // the fields of an object so far; nil in an array
-		name bool            // a field's name comes next
-	}
-	var open []level
-	d := json.NewDecoder(bytes.NewReader(b))
-	for {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if top := len(open) - 1; top >= 0 && open[top].seen != nil {
-			name, isText := token.(string)
-			if open[top].name && isText {
-				folded := strings.ToLower(name)
-				if open[top].seen[folded] {
-					return fmt.Errorf("field %.80q stands twice", name)
-				}
-				open[top].seen[folded], open[top].name = true, false
-				continue
-			}
-			open[top].name = true
-		}
-		switch token {
-		case json.Delim('{'):
-			open = append(open, level{seen: map[string]bool{}, name: true})
-		case json.Delim('['):
-			open = append(open, level{})
-		case json.Delim('}'), json.Delim(']'):
-			open = open[:len(open)-1]
-		}
-	}
-}
+// strictJSON is [cityid.DecodeJSON].
+func strictJSON(b []byte, v any) error { return cityid.DecodeJSON(b, v) }

@@ -24,9 +24,9 @@ import (
 // Bounds of backends.
 const (
 	backendTimeout = 60 * time.Second
-	maxListing     = 10_000  // names in a folder's listing
-	maxSealedFile  = 1 << 30 // octets of a file with sealed contents
-	maxSealedLine  = 64 << 10
+	maxListing     = 10_000                      // names in a folder's listing
+	maxSealedFile  = 1 << 30                     // octets of a file with sealed contents
+	maxSealedLine  = cityid.MaxSealedContent + 1 // with its end
 )
 
 // answer is what a backend says. Body is nil for an empty one.

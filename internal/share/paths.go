@@ -67,10 +67,11 @@ func plainWord(s string) bool {
 	})
 }
 
-// checkSegment refuses what could lead elsewhere than it looks.
+// checkSegment refuses what could lead elsewhere than it looks. A "~" stands for
+// the slashes of a code, and at the beginning for somebody's own folder.
 func checkSegment(s string) error {
-	if s == "" || s == "." || s == ".." || !utf8.ValidString(s) || strings.ContainsFunc(s, func(c rune) bool {
-		return c < ' ' || c == 0x7f || c == '/' || c == '\\' || c == '%' || c == ';' || c == '~'
+	if s == "" || s == "." || s == ".." || s[0] == '~' || !utf8.ValidString(s) || strings.ContainsFunc(s, func(c rune) bool {
+		return c < ' ' || c == 0x7f || c == '/' || c == '\\' || c == '%' || c == ';'
 	}) {
 		return fmt.Errorf("segment %.40q", s)
 	}

@@ -6,14 +6,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"sync"
-	"time"
 
 	"cityid"
 )
@@ -25,10 +23,9 @@ import (
 type sealed struct {
 	path string
 
-	mu       sync.Mutex
-	modified time.Time
-	size     int64
-	at       map[cityid.Code]int64 // where the code's last line begins
+	mu   sync.Mutex
+	seen os.FileInfo           // the file as it was when at was made
+	at   map[cityid.Code]int64 // where the code's last line begins
 }
 
 func openSealed(path string) (*sealed, error) {
@@ -52,10 +49,10 @@ func (s *sealed) index() (*os.File, error) {
 	if err == nil && info.Size() > maxSealedFile {
 		err = fmt.Errorf("%d octets: at most %d", info.Size(), int64(maxSealedFile))
 	}
-	if err == nil && (s.at == nil || !info.ModTime().Equal(s.modified) || info.Size() != s.size) {
+	if err == nil && (s.at == nil || !os.SameFile(info, s.seen) || !info.ModTime().Equal(s.seen.ModTime()) || info.Size() != s.seen.Size()) {
 		var at map[cityid.Code]int64
 		if at, err = lines(f); err == nil {
-			s.at, s.modified, s.size = at, info.ModTime(), info.Size()
+			s.at, s.seen = at, info
 		}
 	}
 	if err != nil {
@@ -79,7 +76,7 @@ func lines(f io.Reader) (map[cityid.Code]int64, error) {
 			return nil, err
 		}
 		if len(bytes.TrimSpace(line)) > 0 {
-			c, bad := parseSealed(line)
+			c, bad := cityid.ParseSealedContent(line)
 			if bad != nil {
 				return nil, fmt.Errorf("line %d: %w", n, bad)
 			}
@@ -89,19 +86,6 @@ func lines(f io.Reader) (map[cityid.Code]int64, error) {
 			return at, nil
 		}
 	}
-}
-
-func parseSealed(line []byte) (*cityid.SealedContent, error) {
-	c := new(cityid.SealedContent)
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	if err := d.Decode(c); err != nil {
-		return nil, err
-	}
-	if c.Code.IsZero() || c.Salt.IsZero() {
-		return nil, errors.New("want a code and a salt")
-	}
-	return c, c.Content.Check()
 }
 
 // fetch answers for the path /CODE, with the code's slashes as "~".
@@ -131,7 +115,7 @@ func (s *sealed) fetch(_ context.Context, segments []string, _ string) (*answer,
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%w: %w", errBackend, err)
 	}
-	if c, err := parseSealed(line); err != nil || c.Code != code {
+	if c, err := cityid.ParseSealedContent(line); err != nil || c.Code != code {
 		return nil, fmt.Errorf("%w: the file of sealed contents changed while it was read", errBackend)
 	}
 	return &answer{http.StatusOK, "application/json", io.NopCloser(bytes.NewReader(bytes.Clone(bytes.TrimSpace(line))))}, nil
