@@ -81,6 +81,7 @@ var allScreens = []screen{
 	{name: "work-status", path: "/work/MA.156.1301.02/status?to=retired", key: "shijiazhuang-1"},
 	{name: "work-audit", path: "/work/MA.156.1301/audit", key: "shijiazhuang-1"},
 	{name: "work-reports", path: "/work/MA.156.1301.02/reports", key: "traffic-1"},
+	{name: "work-sealed", path: "/work/MA.156.1301.02/sealed", key: "traffic-1"},
 	{name: "work-reports-city", path: "/work/MA.156.1301/reports?show=all", key: "shijiazhuang-1"},
 	{name: "work-aliases", path: "/work/MA.156.1301/aliases", key: "shijiazhuang-1"},
 	{name: "labels", path: "/labels", key: "traffic-1"},

@@ -53,6 +53,7 @@ type codeFacts struct {
 	Schemes              map[string]string // titles by name
 	Lat, Lon             string
 	Waiting              []string
+	Sealed               *sealedView // without the content; nil: not sealed
 }
 
 // place is a code with its name.
@@ -197,6 +198,9 @@ func (pg *page) codeFacts(data *codeData) error {
 		}
 		f.Successors = append(f.Successors, s)
 	}
+	if f.Sealed, err = pg.sealedView(rec, f.Holder, false); err != nil {
+		return err
+	}
 	if w := data.Answer.Waiting; w != nil {
 		f.Waiting = pg.waitingLines(w)
 	}
@@ -206,16 +210,9 @@ func (pg *page) codeFacts(data *codeData) error {
 // codeCrosswalk names the schemes of a record's crosswalk entries, and its
 // location in degrees.
 func (pg *page) codeCrosswalk(data *codeData) error {
-	if l := data.Record.Content.Location; l != nil {
-		b, err := json.Marshal(l)
-		if err != nil {
-			return err
-		}
-		var d struct{ Lat, Lon json.Number }
-		if err := json.Unmarshal(b, &d); err != nil {
-			return err
-		}
-		data.Facts.Lat, data.Facts.Lon = d.Lat.String(), d.Lon.String()
+	var err error
+	if data.Facts.Lat, data.Facts.Lon, err = inDegrees(data.Record.Content.Location); err != nil {
+		return err
 	}
 	if len(data.Record.Aliases) == 0 {
 		return nil

@@ -28,6 +28,7 @@ import (
 //	/work/CODE/policy     whose keys decide, and how many
 //	/work/CODE/audit      an archive of all changes in a period
 //	/work/CODE/reports    what people reported, see report.go
+//	/work/CODE/sealed     sealed contents to take along, see work_sealed.go
 //
 // Everybody may look. A form is shown to whoever has a voice in the policy that
 // decides, and ends on the page for signing: as the change itself if the
@@ -72,6 +73,7 @@ func (p *portal) workSteps() map[string]workStep {
 		"many":     {p.workMany, p.workManySend},
 		"policy":   {p.workKeys, p.workKeysSend},
 		"reports":  {show: p.workReports},
+		"sealed":   {p.workSealed, p.workSealedSend},
 		"status":   {p.workStatus, p.workStatusSend},
 		"veto":     {nil, p.workVeto},
 		"withdraw": {nil, p.workWithdraw},

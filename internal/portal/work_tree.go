@@ -36,6 +36,7 @@ type workTree struct {
 	Proposals []proposalLine
 	Objects   bool // the code may be given objects or classes: import makes sense
 	Reports   int  // open ones; -1: not for this visitor
+	Sealed    *sealedView
 }
 
 type workRow struct {
@@ -73,6 +74,11 @@ func (p *portal) workTree(w http.ResponseWriter, r *http.Request, pg *page, at *
 		return err
 	}
 	if data.Reports, err = pg.openReports(at.Code()); err != nil {
+		return err
+	}
+	holder := at.Holder
+	holder.URL = pg.CodeURL(holder.Code)
+	if data.Sealed, err = pg.sealedView(at.Record, holder, at.May); err != nil {
 		return err
 	}
 	data.Objects = at.Code().Item() == "" && slices.ContainsFunc(data.Quotas, func(q quota) bool { return !q.Apex })
