@@ -1247,9 +1247,9 @@ function checkKeys(b) {
   b.keys = b.keys || [];
   b.names = b.keys.map(string);
   const n = b.keys.length;
-  need(b.kind === 5 ? n >= 1 && n <= LIMITS.entries && b.values.length === n : n === 0, 'a bundle with a value for each key, of entries alone');
+  need(b.kind === 5 ? n >= 1 && n <= LIMITS.entries && b.values.length === n : n === 0, 'a bundle with a value for each key');
   const fits = (k, i) => codeOfKey(k) !== '' && (i === 0 ? codeOfKey(k) === b.code : b.names[i - 1] < k);
-  need(b.names.every(fits), 'a bundle of keys in order, the first about its code');
+  need(b.names.every(fits), 'a bundle with keys in order');
 }
 
 function readRecord(bytes) {
@@ -1331,7 +1331,7 @@ class Checker {
     const about = 'the ' + ANSWERS[b.kind] + ' of ' + b.code;
     demand((!code || code === b.code) && (!kind || kind === ANSWERS[b.kind]), 'question', 'the bundle answers for ' + about + ', which was not asked');
     const asked = !keys || keys.length === b.keys.length && b.keys.every((k, i) => same(k, new Uint8Array(keys[i])));
-    demand(asked, 'question', 'the bundle answers about other keys than those asked for');
+    demand(asked, 'question', 'the bundle answers about other keys');
     return 'canonical encoding, ' + about;
   }
 
@@ -1385,12 +1385,12 @@ class Checker {
     for (let i = 0; i < proofs.length; i++) {
       const value = b.values[i].length > 0 ? b.values[i] : null;
       const root = await proofRoot(readProof(proofs[i]), b.names[i], value && await sha256(value));
-      demand(i === 0 || same(root, this.root), TREE, 'the state proofs of the keys 0 and ' + i + ' lead to different states');
+      demand(i === 0 || same(root, this.root), TREE, 'the state proofs lead to different states');
       this.root = root;
       this.entries.push({ key: b.keys[i], value });
       if (!value || b.names[i][0] !== 'r') continue;
       const r = readRecord(value);
-      demand(recordKey(r.code) === b.names[i], 'record', 'at the key of a record stands that of ' + r.code);
+      demand(recordKey(r.code) === b.names[i], 'record', 'at the key of a record stands another one');
       this.records.push(r);
     }
     return 'leads to the state ' + hex(this.root);
@@ -1568,7 +1568,7 @@ class Checker {
       this.allocated = this.record !== null;
       return this.record ? 'revision ' + this.record.revision + ' was in force at ' + stamp(at) : 'not allocated at ' + stamp(at);
     }
-    if (kind === 5) throw undecided('changed-since', 'the entries are as of ' + stamp(known) + ', after the time wanted, and may have changed since: ask for them as of that time');
+    if (kind === 5) throw undecided('changed-since', 'the entries may have changed since: ask for them as of that time');
     const changed = this.records.find(later);
     if (changed) throw undecided('changed-since', changed.code + ' was last changed at ' + changed.changed.time + ', after the time wanted: ask for its history, or for a bundle as of that time');
     return 'unchanged from ' + stamp(at) + ' until ' + stamp(known);
