@@ -27,6 +27,9 @@ type screen struct {
 	key        string // test key to sign in with; "": nobody
 }
 
+// screenMark is the source mark of docs/formats.md, whose key the demo lacks.
+const screenMark = "HTTPS://ID.EXAMPLE/X/48243783768291051195228179715536136208721269870097342769092507632134414889779918053387348856051260728068477660744809873011939684077514560853014025015691590068381489991060580555878827946898523110231617772142029880698094757571546056700817424751220609187009847653166339363764825587441580462272598857421566085958448649011809525039073054124959548509198272028452256162340608256"
+
 // allScreens are the pages of a demo that somebody can open by address.
 var allScreens = []screen{
 	{name: "home", path: "/"},
@@ -53,6 +56,8 @@ var allScreens = []screen{
 	{name: "verify", path: "/verify"},
 	{name: "verify-code", path: "/verify?code=MA.156.1301"},
 	{name: "verify-absent", path: "/verify?code=MA.156.9999"},
+	{name: "verify-mark", path: "/verify?text=" + screenMark},
+	{name: "attestation-none", path: "/attestation?source=MA.156.1301.01&digest=" + strings.Repeat("07", 32)},
 	{name: "apply", path: "/apply"},
 	{name: "prove", path: "/prove"},
 	{name: "review", path: "/review"},

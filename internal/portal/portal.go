@@ -75,6 +75,7 @@ type Source interface {
 	Blocks(ctx context.Context, q cityid.BlockQuery) (*cityid.BlockPage, error)
 	Block(ctx context.Context, height uint64) (*cityid.Block, error)
 	Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error)
+	Attestation(ctx context.Context, source cityid.Code, digest cityid.Digest) (*cityid.Attestation, error)
 	Trust(ctx context.Context) ([]cityid.Trust, error)
 }
 
@@ -213,7 +214,7 @@ func (p *portal) handler() http.Handler {
 func (p *portal) screens() map[string]endpoint {
 	out := p.readScreens()
 	for _, more := range []map[string]endpoint{
-		p.chainScreens(), p.verifyScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(), p.importScreens(), p.workScreens(), p.labelScreens(), p.fieldScreens(), p.reportScreens(),
+		p.chainScreens(), p.verifyScreens(), p.attestationScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(), p.importScreens(), p.workScreens(), p.labelScreens(), p.fieldScreens(), p.reportScreens(),
 	} {
 		maps.Copy(out, more)
 	}

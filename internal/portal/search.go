@@ -74,13 +74,13 @@ func (p *portal) search(w http.ResponseWriter, r *http.Request, pg *page) error 
 }
 
 // straight returns where to go at once: the page of the very code that was typed
-// or scanned, or the check of a certificate; else "".
+// or scanned, or the check of a certificate or source mark; else "".
 func (pg *page) straight(text string) string {
 	if text == "" {
 		return ""
 	}
 	if payload, err := label.ParsePayload(text); err == nil {
-		if payload.Kind == label.KindCertificate {
+		if payload.Kind == label.KindCertificate || payload.Kind == label.KindSource {
 			return pg.URL("/verify?text=", url.QueryEscape(text))
 		}
 		if _, err := pg.Source.Record(pg.ctx, payload.Code); err == nil {

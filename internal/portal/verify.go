@@ -40,6 +40,7 @@ type verifyData struct {
 	Host    string // that the label names
 	Foreign bool   // it is not the one labels of this portal name
 	Result  *verdictView
+	Mark    *markView         // of a source mark
 	Texts   map[string]string // for the script
 	Module  string            // address of the verifier
 	Hash    string            // of the verifier
@@ -67,7 +68,7 @@ func (p *portal) verifyPage(w http.ResponseWriter, r *http.Request, pg *page) er
 		data.Text = strings.TrimSpace(q.Get("code"))
 	}
 	if data.Text != "" {
-		if err := pg.verifyText(data); err != nil {
+		if err := pg.verifyText(data, strings.TrimSpace(q.Get("digest"))); err != nil {
 			return err
 		}
 	}
@@ -89,8 +90,9 @@ func (pg *page) showVerify(w http.ResponseWriter, r *http.Request, status int, d
 	return pg.render(w, r, status, "verify", data)
 }
 
-// verifyText reads what somebody typed or scanned, and checks it.
-func (pg *page) verifyText(data *verifyData) error {
+// verifyText reads what somebody typed or scanned, and checks it. A source mark
+// may come with the digest of the bytes that somebody has.
+func (pg *page) verifyText(data *verifyData, digest string) error {
 	text := data.Text
 	if len(text) > 1000 {
 		return cityid.Errorf(cityid.ErrTooLarge, "the text has %d octets: at most 1000", len(text))
@@ -111,6 +113,9 @@ func (pg *page) verifyText(data *verifyData) error {
 	}
 	if payload.Kind == label.KindCertificate {
 		return pg.verifyCertificate(data, payload.Certificate)
+	}
+	if payload.Kind == label.KindSource {
+		return pg.verifySource(data, payload.Source, digest)
 	}
 	bundle, err := pg.Source.Bundle(pg.ctx, cityid.BundleQuery{Code: data.Code, Kind: cityid.AnswerRecord, From: 1})
 	if err != nil {
@@ -152,6 +157,8 @@ func (pg *page) judge(data *verifyData, bundle []byte, code cityid.Code) error {
 	case r.Verdict != verify.Valid:
 		v.Sentence = pg.T("verify.js.reason." + string(r.Reason))
 		v.Remedy = pg.T("verify.js.remedy." + v.Verdict)
+	case r.Kind == cityid.AnswerEntries:
+		v.Sentence = pg.T("verify.js.entries", len(r.Entries))
 	case r.Kind != cityid.AnswerRecord:
 		v.Sentence = pg.T("verify.js.listing", r.Code.String(), len(r.Records))
 	case r.Record == nil:
@@ -339,7 +346,13 @@ func (p *portal) trustFile(w http.ResponseWriter, r *http.Request, pg *page) err
 
 // Config is what the page's script needs.
 func (d *verifyData) Config(pg *page) any {
+	source := d.Payload != nil && d.Payload.Kind == label.KindSource
+	digest := ""
+	if d.Mark != nil && !d.Mark.Compared.IsZero() {
+		digest = d.Mark.Compared.String()
+	}
 	return map[string]any{
+		"source": source, "digest": digest,
 		"lang": pg.Lang, "text": d.Text, "code": d.Code, "certificate": d.Payload != nil && d.Payload.Kind == label.KindCertificate,
 		"texts": d.Texts, "module": d.Module, "trust": pg.URL("/verify/trust.json"), "frames": pg.URL("/verify/frame"),
 	}

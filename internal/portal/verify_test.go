@@ -4,6 +4,8 @@ package portal_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"io"
 	"mime/multipart"
 	"net/url"
@@ -95,6 +97,133 @@ func TestVerifyCertificate(t *testing.T) {
 			t.Errorf("%s: want %s, %q in %s", what, c.verdict, c.want, a.body[strings.Index(a.body, `id="verdict"`):][:600])
 		}
 	}
+}
+
+// TestVerifySource checks source marks by the keys of the policy that governs the
+// source, and shows what the chain has about the same bytes.
+func TestVerifySource(t *testing.T) {
+	w := newWorld(t)
+	policy := control(urbanKey)
+	policy.Members[0].Keys[0].Roles |= cityid.RoleAssert
+	w.record([]cityid.Signer{urbanKey}, cityid.Operation{Rekey: &cityid.Rekey{Code: urban, Revision: 1, Policy: policy}})
+	public, err := label.ParsePublicURL("https://id.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := cityid.TimeOf(time.Now())
+	report := cityid.Digest(sha256.Sum256([]byte("report")))
+	text := func(signer cityid.Signer, m label.SourceMark) string {
+		m.Code, m.Nonce = urban, label.Nonce{1}
+		m, err := label.SignSource(m, signer.Key, signer.Sign)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := label.SourceURL(public, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	good := text(urbanKey, label.SourceMark{Digest: report, Time: now})
+	check := func(what, query, verdict string, want ...string) {
+		t.Helper()
+		a := w.browser().get("/en/verify?" + query)
+		body := strings.ReplaceAll(a.body, "&#39;", "'")
+		for _, x := range append(want, "<h2>"+verdict) {
+			if a.status != 200 || !strings.Contains(body, x) {
+				t.Errorf("%s: %d, want %q in %s", what, a.status, x, body[strings.Index(body, `id="verdict"`):][:900])
+			}
+		}
+		if strings.Contains(body, "⟦") {
+			t.Errorf("%s: a text is missing", what)
+		}
+	}
+	q := func(text string) string { return "text=" + url.QueryEscape(text) }
+	check("no bytes", q(good), "Cannot tell", "well signed by a registered key of MA.156.1301.01", "by the source's own word", "has no statement about these bytes", "does not prove that what they say is true")
+	check("as a path", q(good[len("HTTPS://ID.EXAMPLE"):]), "Cannot tell", "well signed")
+	check("the digest typed", q(good)+"&digest="+report.String(), "Valid", "for exactly these bytes")
+	check("another digest", q(good)+"&digest="+cityid.Digest{1}.String(), "Invalid", "not about this file")
+	check("no digest", q(good)+"&digest=abc", "Cannot tell", "as 64 hexadecimal digits")
+	check("a stranger's", q(text(strangerKey, label.SourceMark{Digest: report, Time: now}))+"&digest="+report.String(), "Cannot tell", "No known key")
+	check("the city's", q(text(cityKey, label.SourceMark{Digest: report, Time: now}))+"&digest="+report.String(), "Cannot tell", "No known key")
+	check("expired", q(text(urbanKey, label.SourceMark{Digest: report, Time: now - 9, Expires: now - 1})), "Invalid", "has expired")
+	check("from the future", q(text(urbanKey, label.SourceMark{Digest: report, Time: now + 9999})), "Invalid", "ahead of the clock")
+	check("a plate", q(text(urbanKey, label.SourceMark{Time: now})), "Valid", "an identifier and nothing more", "Anybody can copy")
+
+	w.record([]cityid.Signer{urbanKey}, cityid.Operation{Attest: &cityid.Attest{Source: urban, Digest: report, Size: 6, Label: "a report"}})
+	page := "/en/attestation?source=MA.156.1301.01&amp;digest=" + report.String()
+	check("anchored", q(good)+"&digest="+report.String(), "Valid", "no later than", page)
+	if a := w.browser().get("/en/search?q=" + url.QueryEscape(good)); a.status != 303 {
+		t.Errorf("a search for a mark: %d", a.status)
+	}
+}
+
+// TestAttestationPage shows who vouched for bytes, whether it was taken back, and
+// hands the proof out.
+func TestAttestationPage(t *testing.T) {
+	w := newWorld(t)
+	digest, batch := cityid.Digest{7}, cityid.Digest{8}
+	w.record([]cityid.Signer{urbanKey}, cityid.Operation{Attest: &cityid.Attest{Source: urban, Digest: digest, Size: 1234, Label: "air <quality>"}})
+	w.record([]cityid.Signer{urbanKey}, cityid.Operation{Attest: &cityid.Attest{Source: urban, Digest: batch, Leaves: 42, From: 1763600000, Until: 1763700000}})
+	b := w.browser()
+	get := func(path string, status int, want ...string) string {
+		t.Helper()
+		a := b.get(path)
+		body := strings.ReplaceAll(a.body, "&#39;", "'")
+		for _, x := range want {
+			if !strings.Contains(body, x) {
+				t.Errorf("%s: no %q", path, x)
+			}
+		}
+		if a.status != status || strings.Contains(body, "⟦") {
+			t.Errorf("%s: %d, want %d", path, a.status, status)
+		}
+		return a.body
+	}
+	page := "/attestation?source=MA.156.1301.01&digest="
+	body := get("/en"+page+digest.String(), 200, "Vouched for", "Urban Management", "air &lt;quality&gt;", "1,234 octets", "does not prove that what the bytes say is true", `id="file"`)
+	get("/zh"+page+digest.String(), 200, "已担保", "不能证明数据内容属实")
+	get("/en"+page+batch.String(), 200, "root over 42 pieces", "as the source says", "cityid attest check")
+	get("/en"+page+cityid.Digest{9}.String(), 404, "Nobody vouched for it here", `id="file"`)
+	get("/en/attestation?source=MA.156.1301.01", 400)
+	get("/en/attestation?source=x!&digest="+digest.String(), 400)
+	get("/en/attestation?source=MA.156.9999&digest="+digest.String(), 404, "MA.156.9999")
+
+	// The proof is about the attestation and the records that tell its key.
+	_, rest, _ := strings.Cut(body, `href="/v1/entries?`)
+	query, _, _ := strings.Cut(rest, `"`)
+	values, err := url.ParseQuery(strings.ReplaceAll(query, "&amp;", "&"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys [][]byte
+	for s := range strings.SplitSeq(values.Get("keys"), ",") {
+		k, err := hex.DecodeString(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, k)
+	}
+	bundle, err := w.engine.Bundle(t.Context(), cityid.BundleQuery{Kind: cityid.AnswerEntries, Code: urban, Keys: keys, From: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust, err := verify.ParseTrustFile([]byte(b.get("/en/verify/trust.json").body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := verify.CheckEncoded(trust.Latest(), bundle, verify.Options{Now: time.Now(), Kind: cityid.AnswerEntries, Keys: keys})
+	var a cityid.Attestation
+	if there, err := r.Entry(cityid.AttestationKey(urban, digest), &a); r.Verdict != verify.Valid || !there || err != nil || a.Size != 1234 || len(r.Records) != 1 {
+		t.Errorf("the proof: %s, %v %v, %d records", r.Message, there, err, len(r.Records))
+	}
+	mediaType, upload := form(t, "bundle", "attestation.bundle", bundle)
+	if got := b.do("POST", "/en/verify/file", mediaType, upload).body; !strings.Contains(got, "at 2 places") {
+		t.Error("the proof is not understood where proofs are judged")
+	}
+
+	w.record([]cityid.Signer{urbanKey}, cityid.Operation{Withdraw: &cityid.Withdraw{Source: urban, Digest: digest}})
+	get("/en"+page+digest.String(), 200, "Taken back", "stays visible")
 }
 
 // TestVerifyFile judges bundles that somebody has on disk.

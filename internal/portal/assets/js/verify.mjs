@@ -1,11 +1,12 @@
 // Checks in the browser what the page would else have the server check: a code,
-// a certificate, a file. The trust root is the one pinned here, if there is one.
+// a certificate, a source mark, a file. The trust root is the one pinned here, if there is one.
 
 import { offerCamera } from "./camera.mjs";
+import { digestOf } from "./digest.mjs";
 import { announce } from "./site.mjs";
 
 const given = JSON.parse(document.getElementById("verify-data").textContent);
-const { checkBundle, checkCertificate, parsePayload, parseTrust } = await import(new URL(given.module, location.href).href);
+const { checkBundle, checkCertificate, checkSource, parsePayload, parseTrust } = await import(new URL(given.module, location.href).href);
 const texts = given.texts;
 const store = "cityid-trust";
 const byID = (id) => document.getElementById(id);
@@ -70,6 +71,7 @@ async function bundleOf(code) {
 function judgement(r, code) {
   const out = { verdict: r.verdict, checks: r.checks.map((c) => ({ name: say("check." + c.name.replaceAll(" ", "-")), outcome: c.outcome, detail: c.detail })), asOf: r.asOf };
   if (r.verdict !== "valid") return { ...out, sentence: say("reason." + r.reason), remedy: say("remedy." + r.verdict) };
+  if (r.kind === "entries") return { ...out, sentence: say("entries", r.entries.length) };
   if (r.kind !== "record") return { ...out, sentence: say("listing", r.code, (r.records || []).length) };
   if (r.absent) return { ...out, sentence: say("absent", r.code) };
   const names = r.record.names || r.record.content?.names || {};
@@ -98,6 +100,48 @@ async function checkSigned(text) {
   return { ...out, verdict, sentence: say("certificate." + found.verdict, found.issued, found.expires, found.holder), remedy: verdict === "valid" ? "" : say("remedy." + verdict) };
 }
 
+// digest is that of the bytes a source mark is held against; '' while there are none.
+let digest = given.digest;
+
+// checkMark judges a source mark by the keys of the policy that governs the
+// source: its own record's, or that of the first above it that has one.
+async function checkMark(text) {
+  const evidence = [];
+  for (let code = parsePayload(text).code; code;) {
+    const r = await checkBundle(trust, await bundleOf(code), { now: Date.now(), code, kind: "record" });
+    if (r.verdict === "undecided" && r.reason === "outside-zone") break;
+    if (r.verdict !== "valid") return judgement(r);
+    evidence.push(r);
+    code = r.record && !r.record.policy ? r.record.parent : "";
+  }
+  const found = await checkSource(text, evidence, digest, Date.now());
+  const verdict = found.verdict === "valid" ? "valid" : found.undecided ? "undecided" : "invalid";
+  const wanted = found.verdict === "bytes-wanted";
+  const name = found.verdict === "valid" && !found.digest ? "plate" : found.verdict;
+  const remedy = wanted ? say("remedy.bytes") : verdict === "undecided" ? say("remedy.undecided") : "";
+  const out = evidence[0]?.record ? judgement(evidence[0]) : { checks: [] };
+  const outcome = verdict === "valid" || wanted ? "ok" : verdict === "invalid" ? "failed" : "undecided";
+  out.checks.push({ name: say("check.mark"), outcome, detail: found.key });
+  return { ...out, verdict, sentence: say("source." + name, found.holder, found.code, found.time, found.expires), remedy };
+}
+
+if (byID("mark-tools")) {
+  byID("mark-tools").hidden = false;
+  byID("mark-file").addEventListener("change", async (e) => {
+    const file = e.target.files[0];
+    if (!file) return;
+    byID("mark-state").textContent = say("reading", file.name);
+    try {
+      digest = await digestOf(file);
+      byID("mark-state").textContent = say("read", file.name, digest);
+    } catch (error) {
+      digest = "";
+      byID("mark-state").textContent = say("unread", file.name, error.message);
+    }
+    await check();
+  });
+}
+
 // parentOf cuts a code's last node off.
 function parentOf(code) {
   const at = Math.max(code.lastIndexOf("."), code.lastIndexOf("/"));
@@ -124,7 +168,7 @@ function show(v) {
 async function check() {
   if (!given.code) return;
   try {
-    show(given.certificate ? await checkSigned(given.text) : await checkCode(given.code));
+    show(given.certificate ? await checkSigned(given.text) : given.source ? await checkMark(given.text) : await checkCode(given.code));
   } catch (error) { show({ verdict: "undecided", sentence: error.message, checks: [], remedy: say("remedy.undecided") }); }
 }
 
