@@ -506,7 +506,7 @@ func receiptVector(t *testing.T) []line {
 	leaf := ledger.LeafHash(cityid.Digest(salt), entry)
 	same(t, "leaf", sha([]byte{0}, salt, entry), leaf[:])
 	acknowledgement := ledger.NewAcknowledgement(receipt.Agreement, []cityid.Digest{ledger.EntryHash(entry)}, 1767225601)
-	proof := ledger.LeafProof{Salt: cityid.Digest(salt), Entry: entry, Party: receipt.Provider, Log: "main", Sequence: 1, Size: 1, Root: cityid.Digest(leaf)}
+	proof := ledger.LeafProof{Salt: cityid.Digest(salt), Entry: entry, Party: receipt.Provider, Log: "main", Sequence: 1, Size: 1, Root: ledger.BatchRoot(leaf, 1)}
 	return []line{
 		hexLine("signer", []byte(raw)), {"request base", string(request.Base)}, hexLine("its signature", request.Signature), {"request", h.String()},
 		{"response base", string(response.Base)}, hexLine("its signature", response.Signature), {"response", response.Hash().String()},

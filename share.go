@@ -199,7 +199,7 @@ type Anchor struct {
 	Log      string    `cbor:"2,keyasint" json:"log"`
 	Sequence uint64    `cbor:"3,keyasint" json:"sequence"` // 1 for the first of a log
 	Prev     Digest    `cbor:"4,keyasint,omitzero" json:"prev,omitzero"`
-	Root     Digest    `cbor:"5,keyasint" json:"root"`     // of an RFC 6962 tree over salted entries
+	Root     Digest    `cbor:"5,keyasint" json:"root"`     // of the batch: commits to an RFC 6962 tree over salted entries, and to their number
 	Bucket   uint8     `cbor:"6,keyasint" json:"bucket"`   // the batch has at most 2^Bucket leaves, and more than half as many
 	Key      PublicKey `cbor:"7,keyasint" json:"key"`      // the first of the signers that had the right
 	Changed  Change    `cbor:"8,keyasint" json:"anchored"` // block that holds it

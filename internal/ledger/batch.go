@@ -75,7 +75,7 @@ func (g *group) closeBatch() error {
 
 // insertBatch stores the open batch and begins the next.
 func insertBatch(on execer, log int64, open *openBatch, now int64) error {
-	root := cityid.Digest(open.log.Root())
+	root := BatchRoot(open.log.Root(), open.log.Size())
 	_, err := on.ExecContext(context.Background(), `INSERT INTO batch (log, sequence, first, last, previous, root, closed, anchored, height, tx, erased)
 		VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, x'', 0)`,
 		log, open.sequence, open.first, open.first+open.log.Size()-1, open.previous[:], root[:], now)

@@ -79,7 +79,7 @@ func TestPeerProof(t *testing.T) {
 	e := ok(f.AppendFetched(ctx, in))(t)
 	prove := func(entry []byte, party cityid.Code) []byte {
 		p := LeafProof{Salt: fill(8), Entry: entry, Party: party, Log: "other", Sequence: 4, Size: 1}
-		p.Root = cityid.Digest(LeafHash(p.Salt, p.Entry))
+		p.Root = BatchRoot(LeafHash(p.Salt, p.Entry), 1)
 		return ok(p.Encode())(t)
 	}
 	want(t, "for another entry", f.StorePeerProof(ctx, e.ID, ok(exampleProofs(t, 1)[0].Encode())(t)), ErrInvalid)

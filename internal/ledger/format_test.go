@@ -193,7 +193,7 @@ func exampleProofs(t testing.TB, leaves int) []LeafProof {
 		log.Append(h, nil)
 	}
 	for i := range list {
-		list[i].Root, list[i].Path = cityid.Digest(log.Root()), []cityid.Digest{}
+		list[i].Root, list[i].Path = BatchRoot(log.Root(), log.Size()), []cityid.Digest{}
 		for _, h := range ok(merkle.ProveInclusion(uint64(i), uint64(leaves), tree.read))(t) {
 			list[i].Path = append(list[i].Path, cityid.Digest(h))
 		}
@@ -379,4 +379,20 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestLeafProofSize changes the number of leaves that a proof names: a path that
+// fits several trees leads to one root alone.
+func TestLeafProofSize(t *testing.T) {
+	for n := 2; n <= 9; n++ {
+		for _, p := range exampleProofs(t, n) {
+			for size := uint64(1); size <= 16; size++ {
+				changed := p
+				changed.Size = size
+				if _, _, err := CheckLeaf(&changed); (err == nil) != (size == p.Size) {
+					t.Errorf("leaf %d of %d as one of %d: %v", p.Index, p.Size, size, err)
+				}
+			}
+		}
+	}
 }

@@ -3,6 +3,8 @@
 package ledger
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 
@@ -29,6 +31,14 @@ func SizeBucket(leaves uint64) uint8 {
 		return 0
 	}
 	return uint8(bits.Len64(leaves - 1))
+}
+
+// BatchRoot returns what is anchored of a batch: SHA-256 of "cityid/batch/1", the
+// number of leaves as 8 octets, and the root of the RFC 6962 tree over them. The
+// tree's root alone would leave a path true for several numbers of leaves.
+func BatchRoot(tree merkle.Hash, leaves uint64) cityid.Digest {
+	b := binary.BigEndian.AppendUint64([]byte("cityid/batch/1"), leaves)
+	return sha256.Sum256(append(b, tree[:]...))
 }
 
 // LeafProof proves that an entry is in an anchored batch: to whoever knows that
@@ -86,8 +96,12 @@ func (p *LeafProof) check() (e Entry, r Receipt, err error) {
 	for i, h := range p.Path {
 		path[i] = merkle.Hash(h)
 	}
-	if err := merkle.CheckInclusion(merkle.Hash(p.Root), p.Index, p.Size, LeafHash(p.Salt, p.Entry), path); err != nil {
+	tree, err := merkle.InclusionRoot(p.Index, p.Size, LeafHash(p.Salt, p.Entry), path)
+	if err != nil {
 		return e, r, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if BatchRoot(tree, p.Size) != p.Root {
+		return e, r, fmt.Errorf("%w: the path does not lead to the batch's root", ErrInvalid)
 	}
 	return e, r, nil
 }
