@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,10 +53,33 @@ type city struct {
 	officer cityid.Signer
 	key     *keys.Private // of the gateway
 	cfg     share.Config
-	peer    *httptest.Server
+	limits  web.Limits       // of its servers
+	nodes   []share.Node     // none: the engine
+	peers   *http.Client     // nil: one that goes to loopback too
+	clock   func() time.Time // nil: the engine's
+	front   *front
 	local   *httptest.Server
 	stop    func()
 }
+
+// front stands at the address that a city's record links to, across restarts of
+// its gateway. What answers there may be replaced.
+type front struct {
+	url     string
+	server  *httptest.Server
+	behind  *httptest.Server // the gateway itself, for whoever stands before it
+	handler atomic.Pointer[http.Handler]
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	(*f.handler.Load()).ServeHTTP(w, r)
+}
+
+// put lets h answer in the gateway's place.
+func (f *front) put(h http.Handler) { f.handler.Store(&h) }
+
+// gone answers like a machine on which nothing runs.
+func gone(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
 // newWorld starts everything. change may alter the gateways' configurations.
 func newWorld(t testing.TB, change ...func(*world)) *world {
@@ -117,9 +142,12 @@ func (w *world) city(code cityid.Code, n int) *city {
 	if c.key, err = keys.NewPrivate(keys.Ed25519, secret[:]); err != nil {
 		w.t.Fatal(err)
 	}
-	c.peer = httptest.NewUnstartedServer(nil)
-	c.local = httptest.NewUnstartedServer(nil)
-	address := "http://" + c.peer.Listener.Addr().String()
+	c.front = new(front)
+	c.front.put(http.HandlerFunc(gone))
+	c.front.server = httptest.NewUnstartedServer(c.front)
+	address := "http://" + c.front.server.Listener.Addr().String()
+	c.front.url = address
+	w.t.Cleanup(func() { c.front.server.Close() })
 	a := chaintest.Allocation(code.String(), cityid.KindCity)
 	a.Policy = chaintest.Policy(c.officer)
 	a.Policy.Members[0].Keys = append(a.Policy.Members[0].Keys, cityid.Key{Public: cityid.PublicKey(c.key.Public().Raw()), Roles: cityid.RoleGateway})
@@ -176,29 +204,49 @@ func (w *world) open(c *city) {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	c.Gateway, err = share.Open(w.t.Context(), c.cfg, share.Parts{
-		Trust: trust, Nodes: []share.Node{w.engine}, Key: c.key, Peers: web.NewOutward(true, nil), Log: log, Now: w.engine.Now,
-	})
-	if err != nil {
+	p := share.Parts{Trust: trust, Nodes: c.nodes, Key: c.key, Peers: c.peers, Log: log, Now: c.clock}
+	if p.Nodes == nil {
+		p.Nodes = []share.Node{w.engine}
+	}
+	if p.Peers == nil {
+		p.Peers = web.NewOutward(true, nil)
+	}
+	if p.Now == nil {
+		p.Now = w.engine.Now
+	}
+	if c.Gateway, err = share.Open(w.t.Context(), c.cfg, p); err != nil {
 		w.t.Fatal(err)
 	}
-	c.peer.Config.Handler = web.Wrap(c.Peer(), web.WrapConfig{})
-	c.local.Config.Handler = web.Wrap(c.Local(), web.WrapConfig{})
-	c.peer.Start()
-	c.local.Start()
+	peer, g := web.Wrap(c.Peer(), web.WrapConfig{}), c.Gateway
+	if c.front.server.URL == "" {
+		c.front.server.Config = web.NewServer(c.front, c.limits, nil)
+		c.front.server.Start()
+	}
+	c.front.put(peer)
+	behind, local := c.serve(peer), c.serve(web.Wrap(c.Local(), web.WrapConfig{}))
+	c.front.behind, c.local = behind, local
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { c.Run(ctx); close(done) }()
-	c.stop = func() {
+	go func() { g.Run(ctx); close(done) }()
+	c.stop = sync.OnceFunc(func() {
+		c.front.put(http.HandlerFunc(gone))
 		cancel()
 		<-done
-		c.peer.Close()
-		c.local.Close()
-		if err := c.Close(); err != nil {
+		behind.Close()
+		local.Close()
+		if err := g.Close(); err != nil {
 			w.t.Error(err)
 		}
-	}
-	w.t.Cleanup(func() { c.stop() })
+	})
+	w.t.Cleanup(c.stop)
+}
+
+// serve serves h on loopback with the city's limits.
+func (c *city) serve(h http.Handler) *httptest.Server {
+	s := httptest.NewUnstartedServer(nil)
+	s.Config = web.NewServer(h, c.limits, nil)
+	s.Start()
+	return s
 }
 
 // agree requests and grants an agreement and returns its id.
