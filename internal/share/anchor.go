@@ -76,9 +76,9 @@ func (g *Gateway) anchorNext(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	receipt, err := first(ctx, g.view.nodes, func(ctx context.Context, n Node) (*cityid.Receipt, error) {
+	receipt, err := first(ctx, g.view.nodes, inquiry[*cityid.Receipt]{patience: anchorTimeout / 2, ask: func(ctx context.Context, n Node) (*cityid.Receipt, error) {
 		return n.Submit(ctx, cityid.MustMarshal(tx), true)
-	})
+	}})
 	if err == nil {
 		err = receipt.Err()
 	}

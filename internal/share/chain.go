@@ -29,18 +29,20 @@ type Node interface {
 
 // Times of the view on the chain.
 const (
-	refreshAfter = 4 * time.Second  // a standing in use is asked for anew when it was asked for so long ago
-	askTimeout   = 8 * time.Second  // one node has to answer
-	useTime      = 10 * time.Minute // a standing that nobody asked for is no longer kept fresh
-	maxStandings = 4096             // agreements whose standing is kept
-	knownFor     = time.Minute      // what a node said about which dataset an agreement is about
+	refreshAfter = 4 * time.Second                   // a standing in use is asked for anew when it was asked for so long ago
+	askTimeout   = 8 * time.Second                   // one of the nodes has to answer
+	useTime      = 10 * time.Minute                  // a standing that nobody asked for is no longer kept fresh
+	maxStandings = 4096                              // agreements whose standing is kept
+	recentState  = cityid.MinStaleness * time.Second // of a state so recent it is not asked whether others know a later one
+	aheadOfClock = verify.DefaultClockDrift          // a state may be so far ahead of the clock here
+	refreshers   = 8                                 // agreements asked for at a time
 )
 
 // View is what a gateway knows of the chain: standings of agreements, proven
 // from the pinned trust root and never older than asked for. It may be used by
 // several goroutines.
 type View struct {
-	nodes []Node
+	nodes *nodes
 	now   func() time.Time
 	log   *slog.Logger
 
@@ -54,17 +56,17 @@ type View struct {
 type tracked struct {
 	id      cityid.Digest
 	current atomic.Pointer[Standing]
-	used    atomic.Int64 // Unix seconds
+	used    atomic.Int64 // Unix seconds; 0: by nobody who may
 	tried   atomic.Int64 // Unix milliseconds
 
-	asking sync.Mutex // one question at a time
-	keys   [][]byte   // under asking: what was needed last time
+	asking chan struct{} // holds one element while a question is under way
+	keys   [][]byte      // under asking: what was needed last time
 }
 
 // NewView returns a view through the nodes, of which there must be one. learned
 // is called with the trust file when versions were added to it; it may be nil.
 func NewView(trust *verify.TrustFile, nodes []Node, now func() time.Time, learned func(*verify.TrustFile), log *slog.Logger) *View {
-	return &View{nodes: nodes, now: now, log: log, trust: trust, known: map[cityid.Digest]*tracked{}, onTrue: learned}
+	return &View{nodes: newNodes(nodes, now), now: now, log: log, trust: trust, known: map[cityid.Digest]*tracked{}, onTrue: learned}
 }
 
 // ErrStale says that no node could prove what the chain says, recently enough.
@@ -72,37 +74,63 @@ var ErrStale = errors.New("the state of the chain is not known recently enough")
 
 // Standing returns how an agreement stands, from a state no older than the
 // agreement's own limit. What is known is returned at once and asked for anew in
-// the background. The error is [cityid.ErrNotFound] for no such agreement, and
-// matches [ErrStale] if no node proves a state recent enough.
+// the background, and kept fresh from then on. The error is [cityid.ErrNotFound]
+// for no such agreement, and matches [ErrStale] if no node proves a state recent
+// enough.
 func (v *View) Standing(ctx context.Context, id cityid.Digest) (*Standing, error) {
-	t, err := v.track(id)
-	if err != nil {
-		return nil, err
+	s, err := v.look(ctx, id)
+	if err == nil {
+		v.use(id)
 	}
+	return s, err
+}
+
+// use keeps an agreement fresh.
+func (v *View) use(id cityid.Digest) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if t := v.known[id]; t != nil {
+		t.used.Store(v.now().Unix())
+	}
+}
+
+// knows reports whether a standing is known that needs no question to nodes.
+func (v *View) knows(id cityid.Digest) bool {
+	s := v.Known(id)
+	return s != nil && s.fresh(v.now())
+}
+
+// look is Standing for somebody of whom it is not known yet whether the agreement
+// is any of its business: it is not kept fresh for that.
+func (v *View) look(ctx context.Context, id cityid.Digest) (*Standing, error) {
+	t := v.track(id)
 	now := v.now()
-	t.used.Store(now.Unix())
 	s := t.current.Load()
 	if s != nil && s.fresh(now) {
 		if tried := t.tried.Load(); now.UnixMilli()-tried > refreshAfter.Milliseconds() && t.tried.CompareAndSwap(tried, now.UnixMilli()) {
-			go func() {
-				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
-				defer cancel()
-				if _, err := v.ask(ctx, t, s); err != nil {
-					v.log.Warn("agreement not refreshed", "agreement", id, "error", err)
-				}
-			}()
+			go v.refresh(context.WithoutCancel(ctx), t)
 		}
 		return s, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	if s, err = v.ask(ctx, t, s); err != nil {
+	s, err := v.ask(ctx, t, s)
+	if err != nil {
 		return nil, err
 	}
 	if !s.fresh(v.now()) {
 		return nil, fmt.Errorf("%w: the latest proof is as of %s", ErrStale, s.AsOf.Time.Format(time.RFC3339))
 	}
 	return s, nil
+}
+
+// refresh asks for an agreement anew.
+func (v *View) refresh(ctx context.Context, t *tracked) {
+	ask, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if _, err := v.ask(ask, t, t.current.Load()); err != nil && ctx.Err() == nil {
+		v.log.Warn("agreement not refreshed", "agreement", t.id, "error", err)
+	}
 }
 
 // Known returns how an agreement stood when it was last asked for, however long
@@ -128,12 +156,13 @@ func (v *View) oldest() (age time.Duration) {
 	return age
 }
 
-// track returns the entry of an agreement and makes room for it.
-func (v *View) track(id cityid.Digest) (*tracked, error) {
+// track returns the entry of an agreement and makes room for it: what nobody
+// uses goes first.
+func (v *View) track(id cityid.Digest) *tracked {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if t := v.known[id]; t != nil {
-		return t, nil
+		return t
 	}
 	if len(v.known) >= maxStandings {
 		oldest, since := cityid.Digest{}, int64(1<<62)
@@ -144,9 +173,10 @@ func (v *View) track(id cityid.Digest) (*tracked, error) {
 		}
 		delete(v.known, oldest)
 	}
-	t := &tracked{id: id}
+	t := &tracked{id: id, asking: make(chan struct{}, 1)}
+	t.tried.Store(v.now().UnixMilli())
 	v.known[id] = t
-	return t, nil
+	return t
 }
 
 func (v *View) forget(t *tracked) {
@@ -159,8 +189,12 @@ func (v *View) forget(t *tracked) {
 
 // ask proves the standing anew, unless somebody else just did.
 func (v *View) ask(ctx context.Context, t *tracked, seen *Standing) (*Standing, error) {
-	t.asking.Lock()
-	defer t.asking.Unlock()
+	select {
+	case t.asking <- struct{}{}:
+		defer func() { <-t.asking }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrStale, context.Cause(ctx))
+	}
 	if s := t.current.Load(); s != seen && s != nil && s.fresh(v.now()) {
 		return s, nil
 	}
@@ -186,10 +220,10 @@ func (v *View) ask(ctx context.Context, t *tracked, seen *Standing) (*Standing, 
 	return t.current.Load(), nil
 }
 
-// about asks what an agreement is about. The answer is a hint: what counts is
-// proven afterwards.
+// about asks what an agreement is about. The terms are those that the id is the
+// hash of; what became of them is proven afterwards.
 func (v *View) about(ctx context.Context, id cityid.Digest) (*cityid.Agreement, error) {
-	return first(ctx, v.nodes, func(ctx context.Context, n Node) (*cityid.Agreement, error) {
+	a, err := first(ctx, v.nodes, inquiry[*cityid.Agreement]{ask: func(ctx context.Context, n Node) (*cityid.Agreement, error) {
 		a, err := n.Agreement(ctx, id)
 		if err != nil {
 			return nil, err
@@ -198,27 +232,16 @@ func (v *View) about(ctx context.Context, id cityid.Digest) (*cityid.Agreement, 
 			return nil, fmt.Errorf("a node answers about another agreement than %s", id)
 		}
 		return &a.Agreement, nil
-	})
+	}})
+	return a, unknown(err)
 }
 
-// first asks one node after the other until one answers. That something is not
-// found is an answer, if no node knows better.
-func first[T any](ctx context.Context, nodes []Node, ask func(context.Context, Node) (T, error)) (T, error) {
-	var none T
-	var failed error
-	for _, n := range nodes {
-		got, err := ask(ctx, n)
-		if err == nil {
-			return got, nil
-		}
-		if failed == nil || !errors.Is(err, cityid.ErrNotFound) {
-			failed = err
-		}
-		if ctx.Err() != nil {
-			break
-		}
+// unknown makes an error that says nothing about the chain one that says so.
+func unknown(err error) error {
+	if err != nil && !errors.Is(err, ErrStale) && cityid.CodeOf(err) == cityid.ErrInternal {
+		return fmt.Errorf("%w: %w", ErrStale, err)
 	}
-	return none, failed
+	return err
 }
 
 // Trust returns the version of the trust root by which the view judges.
@@ -250,7 +273,7 @@ func (v *View) entriesFrom(ctx context.Context, trust *cityid.Trust, keys [][]by
 		result *verify.Result
 		bundle []byte
 	}
-	p, err := first(ctx, v.nodes, func(ctx context.Context, n Node) (proven, error) {
+	ask := func(ctx context.Context, n Node) (proven, error) {
 		data, err := n.Bundle(ctx, cityid.BundleQuery{
 			Kind: cityid.AnswerEntries, Keys: keys, From: trust.Statement.Version, Base: trust.Statement.Height,
 		})
@@ -266,11 +289,15 @@ func (v *View) entriesFrom(ctx context.Context, trust *cityid.Trust, keys [][]by
 			return proven{}, fmt.Errorf("a node proves nothing: %s", r.Message)
 		}
 		return proven{}, fmt.Errorf("%w: %s", ErrStale, r.Message)
-	})
-	if err != nil && !errors.Is(err, ErrStale) && cityid.CodeOf(err) == cityid.ErrInternal {
-		err = fmt.Errorf("%w: %w", ErrStale, err)
 	}
-	return p.result, p.bundle, err
+	// A node may lag behind, or lie by showing what was: one that shows no recent
+	// state is believed only if no other shows a later one.
+	p, err := first(ctx, v.nodes, inquiry[proven]{
+		ask:    ask,
+		enough: func(p proven) bool { return v.now().Sub(p.result.AsOf.Time) <= recentState },
+		better: func(a, b proven) bool { return a.result.AsOf.Height > b.result.AsOf.Height },
+	})
+	return p.result, p.bundle, unknown(err)
 }
 
 // learn adds versions of the trust root.
@@ -305,22 +332,34 @@ func (v *View) Refresh(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		v.mu.Lock()
-		var due []*tracked
-		for id, t := range v.known {
-			if v.now().Unix()-t.used.Load() > int64(useTime.Seconds()) {
-				delete(v.known, id)
-			} else if t.current.Load() != nil && v.now().UnixMilli()-t.tried.Load() > refreshAfter.Milliseconds()/2 {
-				due = append(due, t)
-			}
+		due := v.due()
+		var all sync.WaitGroup
+		for i := range min(refreshers, len(due)) {
+			all.Go(func() {
+				for n := i; n < len(due) && ctx.Err() == nil; n += refreshers {
+					v.refresh(ctx, due[n])
+				}
+			})
 		}
-		v.mu.Unlock()
-		for _, t := range due {
-			ask, cancel := context.WithTimeout(ctx, askTimeout)
-			if _, err := v.ask(ask, t, t.current.Load()); err != nil && ctx.Err() == nil {
-				v.log.Warn("agreement not refreshed", "agreement", t.id, "error", err)
+		all.Wait()
+	}
+}
+
+// due returns what is to be asked for anew, and forgets what nobody uses.
+func (v *View) due() (due []*tracked) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := v.now()
+	for id, t := range v.known {
+		tried := now.UnixMilli() - t.tried.Load()
+		switch {
+		case now.Unix()-t.used.Load() > int64(useTime.Seconds()):
+			if tried > askTimeout.Milliseconds() {
+				delete(v.known, id)
 			}
-			cancel()
+		case t.current.Load() != nil && tried > refreshAfter.Milliseconds()/2:
+			due = append(due, t)
 		}
 	}
+	return due
 }

@@ -61,12 +61,13 @@
 //
 // In this order: sizes; that a state of the chain is known which is no older than
 // the agreement's staleness; the signature, by a gateway key in force of the
-// agreement's consumer; that it is for this host; that its nonce is new. What is
-// refused so far is refused without a signature. Then: the agreement is granted
-// and in force, and about this dataset; the path and the parameters are allowed
-// in their one form; the quotas of the day; not too many answers wait for their
-// acknowledgement. What is refused now is refused under a signature and leaves a
-// receipt, because a refusal may have to be shown later.
+// agreement's consumer; that it is for this host; that its nonce is new; that the
+// gateway's own key counts for the holder of the dataset. What is refused so far is
+// refused without a signature. Then: the agreement is granted and in force, and
+// about this dataset; the path and the parameters are allowed in their one form; the
+// quotas of the day; not too many answers wait for their acknowledgement. What is
+// refused now is refused under a signature and leaves a receipt, because a refusal
+// may have to be shown later.
 //
 // The answer is spooled whole, in memory or on the disk, so that its digest is
 // known; the receipt is on the disk before the first octet leaves. The consumer

@@ -138,7 +138,7 @@ func (v *View) provenAnchor(ctx context.Context, p *ledger.LeafProof) ([]byte, e
 	if !found || a.Root != p.Root {
 		return nil, cityid.Errorf(cityid.ErrNotFound, "%s has not anchored batch %d of log %s with this root", p.Party, p.Sequence, p.Log)
 	}
-	for _, n := range v.nodes {
+	for _, n := range v.nodes.list {
 		early, err := n.Bundle(ctx, cityid.BundleQuery{
 			Kind: cityid.AnswerEntries, Keys: [][]byte{key}, At: a.Changed.Height, Log: true,
 			From: trust.Statement.Version, Base: trust.Statement.Height,

@@ -46,12 +46,13 @@ type Gateway struct {
 	datasets  map[cityid.Code]*dataset
 	peers     *http.Client
 	openLimit *web.Limiter // of open data
-	strangers *web.Limiter // of requests under agreements not in use
 	slots     *web.Slots
 	logger    *slog.Logger
 	now       func() time.Time
 	acks      *acknowledger
 	localMux  *http.ServeMux
+	names     names
+	lookups   *web.Limiter // of agreements that nodes have to be asked about, by strangers
 	followers map[ledger.Feed]*follower
 	streams   *web.Slots
 	catalogue knownCatalogue
@@ -82,7 +83,7 @@ func Open(ctx context.Context, cfg Config, p Parts) (_ *Gateway, err error) {
 		datasets:  map[cityid.Code]*dataset{},
 		peers:     p.Peers,
 		openLimit: web.NewLimiter(web.LimiterConfig{Every: 20 * time.Millisecond, Burst: 200, Clients: 100_000}),
-		strangers: web.NewLimiter(web.LimiterConfig{Every: 50 * time.Millisecond, Burst: 40, Clients: 100_000}),
+		lookups:   web.NewLimiter(web.LimiterConfig{Every: 100 * time.Millisecond, Burst: 50, Clients: 100_000}),
 		slots:     web.NewSlots(cfg.InFlight), logger: p.Log, now: p.Now,
 	}
 	g.keyID = g.public.String()

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"cityid"
 	"cityid/internal/ledger"
@@ -208,16 +210,25 @@ func (g *Gateway) agreementNamed(ctx context.Context, name string) (id cityid.Di
 	if len(name) < minAgreement || strings.Trim(name, "0123456789abcdef") != "" {
 		return id, cityid.Errorf(cityid.ErrMalformed, "agreement %.70q: want its id, or at least the first %d of its hexadecimal digits", name, minAgreement)
 	}
-	list, err := first(ctx, g.view.nodes, func(ctx context.Context, n Node) (*cityid.AgreementPage, error) {
-		return n.Agreements(ctx, cityid.AgreementQuery{Consumer: g.cfg.Party, State: cityid.AgreementGranted, Limit: 200})
-	})
-	if err != nil {
-		return id, err
-	}
 	found := 0
-	for i := range list.Agreements {
-		if strings.HasPrefix(list.Agreements[i].ID.String(), name) {
-			id, found = list.Agreements[i].ID, found+1
+	if id, ok := g.names.get(name, g.now()); ok {
+		return id, nil
+	}
+	q := cityid.AgreementQuery{Consumer: g.cfg.Party, State: cityid.AgreementGranted, Limit: 200}
+	for {
+		list, err := first(ctx, g.view.nodes, inquiry[*cityid.AgreementPage]{ask: func(ctx context.Context, n Node) (*cityid.AgreementPage, error) {
+			return n.Agreements(ctx, q)
+		}})
+		if err != nil {
+			return id, unknown(err)
+		}
+		for i := range list.Agreements {
+			if strings.HasPrefix(list.Agreements[i].ID.String(), name) {
+				id, found = list.Agreements[i].ID, found+1
+			}
+		}
+		if q.After = list.Next; q.After == "" || found > 1 {
+			break
 		}
 	}
 	switch {
@@ -226,5 +237,41 @@ func (g *Gateway) agreementNamed(ctx context.Context, name string) (id cityid.Di
 	case found > 1:
 		return id, cityid.Errorf(cityid.ErrConflict, "%d agreements of %s begin with %s: give more of the id", found, g.cfg.Party, name)
 	}
+	g.names.put(name, id, g.now())
 	return id, nil
+}
+
+// Of names of agreements.
+const (
+	knownFor = time.Minute // a beginning of an id that was found belongs to the same one so long
+	maxNames = 4096        // that are remembered
+)
+
+// names remembers which agreement the beginning of an id belongs to, so that a
+// fetch by it does not ask nodes each time.
+type names struct {
+	mu    sync.Mutex
+	known map[string]named
+}
+
+type named struct {
+	id cityid.Digest
+	at time.Time
+}
+
+func (n *names) get(name string, now time.Time) (cityid.Digest, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	x, ok := n.known[name]
+	age := now.Sub(x.at)
+	return x.id, ok && age >= 0 && age < knownFor
+}
+
+func (n *names) put(name string, id cityid.Digest, now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.known) >= maxNames || n.known == nil {
+		n.known = map[string]named{}
+	}
+	n.known[name] = named{id, now}
 }

@@ -75,16 +75,14 @@ func (g *Gateway) authenticate(r *http.Request, profile *httpsig.Profile) (*call
 	if err != nil {
 		return nil, cityid.Errorf(cityid.ErrMalformed, "%v", err)
 	}
-	if g.view.Known(id) == nil {
-		// Before its signature is checked, a stranger's request costs a question to a
-		// node, so these are few.
-		if wait := g.strangers.Take(web.ClientAddr(r)); wait > 0 {
-			return nil, web.Refuse(http.StatusTooManyRequests, cityid.ErrQuota, "too many requests under agreements that are not in use here").RetryAfter(wait)
-		}
+	if wait := g.lookupWait(r, id); wait > 0 {
+		return nil, web.Refuse(http.StatusTooManyRequests, cityid.ErrFull, "too many requests under agreements that are not in use here").RetryAfter(wait)
 	}
-	standing, err := g.view.Standing(r.Context(), id)
+	standing, err := g.view.look(r.Context(), id)
 	if errors.Is(err, ErrStale) {
-		return nil, web.Refuse(http.StatusServiceUnavailable, cityid.ErrUnavailable, "%v: nothing is served under the agreement until it is", err).RetryAfter(5 * time.Second)
+		// Why is for the log: it may name machines that are nobody's business.
+		g.logger.Info("request not judged", "agreement", id, "error", err)
+		return nil, web.Refuse(http.StatusServiceUnavailable, cityid.ErrUnavailable, "%v: nothing is served under the agreement until it is", ErrStale).RetryAfter(5 * time.Second)
 	}
 	if err != nil {
 		return nil, err
@@ -102,6 +100,7 @@ func (g *Gateway) authenticate(r *http.Request, profile *httpsig.Profile) (*call
 	case c.signed.Value("@authority") != g.authority:
 		return nil, errWrongTarget
 	}
+	g.view.use(id)
 	c.nonce = ledger.Nonce{Created: cityid.TimeOf(c.signed.Created), Expires: cityid.TimeOf(c.signed.Expires)}
 	if c.nonce.Value, err = nonceValue(c.signed.Nonce); err != nil {
 		return nil, err
@@ -113,6 +112,15 @@ func (g *Gateway) authenticate(r *http.Request, profile *httpsig.Profile) (*call
 		return nil, web.Refuse(http.StatusUnauthorized, cityid.ErrReplayed, "the request's signature does not count: %v; sign a new request", err)
 	}
 	return c, nil
+}
+
+// lookupWait bounds how many questions to nodes one address can cause without a
+// good signature. What is known costs none.
+func (g *Gateway) lookupWait(r *http.Request, id cityid.Digest) time.Duration {
+	if g.view.knows(id) {
+		return 0
+	}
+	return g.lookups.Take(web.ClientAddr(r))
 }
 
 func nonceValue(s string) (n [16]byte, err error) {
@@ -172,6 +180,9 @@ func (g *Gateway) serveData(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := g.mayAnswer(c.standing); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), serveTime)
 	defer cancel()
 	f := &fetch{g: g, d: d, caller: c, path: "/" + rest, query: query}
@@ -182,6 +193,18 @@ func (g *Gateway) serveData(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return f.send(ctx, w)
+}
+
+// mayAnswer checks that this gateway's signature counts for the holder of the
+// dataset. If it does not, there is nothing to sign a refusal with.
+func (g *Gateway) mayAnswer(s *Standing) error {
+	if s.Provider.Holder != g.cfg.Party {
+		return cityid.Errorf(cityid.ErrNotPermitted, "%s holds %s: this gateway acts for %s", s.Provider.Holder, s.Agreement.Terms.Dataset, g.cfg.Party)
+	}
+	if err := s.Provider.Key(g.public, cityid.TimeOf(g.now())); err != nil {
+		return web.Refuse(http.StatusServiceUnavailable, cityid.CodeOf(err), "this gateway can not answer now: %v", err)
+	}
+	return nil
 }
 
 // fetch is one answer under an agreement.

@@ -58,9 +58,11 @@ type Standing struct {
 	keys [][]byte
 }
 
-// fresh reports whether the state is recent enough by the agreement's terms.
+// fresh reports whether the state is recent enough by the agreement's terms. One
+// that is ahead of the clock is not: the clock was put back.
 func (s *Standing) fresh(now time.Time) bool {
-	return now.Sub(s.AsOf.Time) <= time.Duration(s.Agreement.Terms.Staleness)*time.Second
+	age := now.Sub(s.AsOf.Time)
+	return age <= time.Duration(s.Agreement.Terms.Staleness)*time.Second && age > -aheadOfClock
 }
 
 // guess returns the keys that are needed for an agreement if no code stands

@@ -58,6 +58,7 @@ type city struct {
 	peers   *http.Client     // nil: one that goes to loopback too
 	clock   func() time.Time // nil: the engine's
 	front   *front
+	peer    *httptest.Server // at the front
 	local   *httptest.Server
 	stop    func()
 }
@@ -146,7 +147,7 @@ func (w *world) city(code cityid.Code, n int) *city {
 	c.front.put(http.HandlerFunc(gone))
 	c.front.server = httptest.NewUnstartedServer(c.front)
 	address := "http://" + c.front.server.Listener.Addr().String()
-	c.front.url = address
+	c.front.url, c.peer = address, c.front.server
 	w.t.Cleanup(func() { c.front.server.Close() })
 	a := chaintest.Allocation(code.String(), cityid.KindCity)
 	a.Policy = chaintest.Policy(c.officer)

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package share_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"cityid"
+	"cityid/internal/chain"
+	"cityid/internal/chain/chaintest"
+	"cityid/internal/share"
+)
+
+// badNode is a node that lies, or lags, where its fields say so.
+type badNode struct {
+	share.Node
+	bundle    func(context.Context, cityid.BundleQuery) ([]byte, error)
+	agreement func(context.Context, cityid.Digest) (*cityid.AgreementAnswer, error)
+	asked     atomic.Int32
+}
+
+func (n *badNode) Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error) {
+	n.asked.Add(1)
+	if n.bundle != nil {
+		return n.bundle(ctx, q)
+	}
+	return n.Node.Bundle(ctx, q)
+}
+
+func (n *badNode) Agreement(ctx context.Context, id cityid.Digest) (*cityid.AgreementAnswer, error) {
+	n.asked.Add(1)
+	if n.agreement != nil {
+		return n.agreement(ctx, id)
+	}
+	return n.Node.Agreement(ctx, id)
+}
+
+// hang answers when the asker gives up.
+func hang(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// badNodes are nodes by what is wrong with them. Each has seen the agreement
+// granted, and does not want the gateway to learn that it was revoked since.
+func (w *world) badNodes(id cityid.Digest) map[string]*badNode {
+	t := w.t
+	t.Helper()
+	status, err := w.engine.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	height := status.Height - 1
+	other, err := chain.NewEngine(chain.EngineConfig{Genesis: chaintest.Genesis(zone, chaintest.Epoch+1, chain.EngineValidator())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() })
+	elsewhere := w.agree(func(t *cityid.Terms) { t.Nonce = cityid.Nonce{77} })
+	old := func(ctx context.Context, q cityid.BundleQuery) ([]byte, error) {
+		q.At = height
+		return w.engine.Bundle(ctx, q)
+	}
+	none := cityid.Errorf(cityid.ErrNotFound, "no such thing")
+	return map[string]*badNode{
+		"serves an old state": {bundle: old},
+		"serves another chain of this name": {bundle: func(ctx context.Context, q cityid.BundleQuery) ([]byte, error) {
+			return other.Bundle(ctx, q)
+		}},
+		"serves other entries": {bundle: func(ctx context.Context, q cityid.BundleQuery) ([]byte, error) {
+			q.Keys = q.Keys[:1]
+			return w.engine.Bundle(ctx, q)
+		}},
+		"serves one agreement for another": {agreement: func(ctx context.Context, _ cityid.Digest) (*cityid.AgreementAnswer, error) {
+			return w.engine.Agreement(ctx, elsewhere)
+		}},
+		"serves noise": {bundle: func(context.Context, cityid.BundleQuery) ([]byte, error) {
+			return []byte(strings.Repeat("\xa1", 100)), nil
+		}},
+		"serves nothing": {bundle: func(context.Context, cityid.BundleQuery) ([]byte, error) { return nil, nil }},
+		"knows nothing": {
+			bundle:    func(context.Context, cityid.BundleQuery) ([]byte, error) { return nil, none },
+			agreement: func(context.Context, cityid.Digest) (*cityid.AgreementAnswer, error) { return nil, none },
+		},
+		"is broken": {
+			bundle: func(context.Context, cityid.BundleQuery) ([]byte, error) {
+				return nil, errors.New("dial tcp 10.0.0.9:8080: refused")
+			},
+			agreement: func(context.Context, cityid.Digest) (*cityid.AgreementAnswer, error) {
+				return nil, errors.New("dial tcp 10.0.0.9:8080: refused")
+			},
+		},
+		"is half broken": {bundle: func(context.Context, cityid.BundleQuery) ([]byte, error) {
+			return nil, errors.New("dial tcp 10.0.0.9:8080: refused")
+		}},
+		"never answers": {
+			bundle:    func(ctx context.Context, _ cityid.BundleQuery) ([]byte, error) { return nil, hang(ctx) },
+			agreement: func(ctx context.Context, _ cityid.Digest) (*cityid.AgreementAnswer, error) { return nil, hang(ctx) },
+		},
+	}
+}
+
+// TestBadNode lets a gateway ask one bad node alone: nothing is served that is no
+// longer so, and nobody outside learns about the node.
+func TestBadNode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.agree(nil)
+	for name, n := range w.badNodes(id) {
+		n.Node = w.engine
+		if name == "never answers" && testing.Short() {
+			continue // for eight seconds
+		}
+		w.engine.Advance(31 * time.Second)
+		if err := w.engine.MakeBlock(); err != nil {
+			t.Fatal(err)
+		}
+		w.give.stop()
+		w.give.nodes = []share.Node{n}
+		w.open(w.give)
+		w.engine.Advance(time.Second)
+		got := w.ordered(w.order(id, "/latest"))
+		if got.signed() || got.status != 503 && got.status != 404 || strings.Contains(got.body, "10.0.0.9") {
+			t.Errorf("a node that %s: %v", name, got)
+		}
+	}
+}
+
+// TestBadNodeAmongOthers lets a gateway ask a bad node first, then an honest one:
+// it serves what is granted, and not what was revoked.
+func TestBadNodeAmongOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	terms := func(t *cityid.Terms) { t.Staleness = cityid.MaxStaleness }
+	id := w.agree(terms)
+	revoked := w.agree(func(t *cityid.Terms) { terms(t); t.Nonce = cityid.Nonce{9} })
+	nodes := w.badNodes(id)
+	w.submit([]cityid.Signer{w.give.officer}, cityid.Operation{AgreementRevoke: &cityid.AgreementDecision{Dataset: air, Agreement: revoked}})
+	w.later()
+	for name, n := range nodes {
+		n.Node = w.engine
+		w.give.stop()
+		w.give.nodes = []share.Node{n, w.engine}
+		w.open(w.give)
+		w.engine.Advance(time.Second)
+		if got := w.ordered(w.order(id, "/latest")); got.status != 200 {
+			t.Errorf("first a node that %s: %v", name, got)
+		}
+		if got := w.ordered(w.order(revoked, "/latest")); got.status != 403 || !strings.Contains(got.body, "revoked") {
+			t.Errorf("first a node that %s, and a revoked agreement: %v", name, got)
+		}
+		if n.asked.Load() == 0 {
+			t.Errorf("the node that %s was not asked", name)
+		}
+		w.later()
+	}
+}
+
+// TestStrangersDoNotMakeWork names many agreements, of others and of nobody, in
+// requests that no key of theirs signed: nodes are asked few times, and nothing is
+// kept fresh for it.
+func TestStrangersDoNotMakeWork(t *testing.T) {
+	w := newWorld(t)
+	id := w.agree(nil)
+	n := &badNode{Node: w.engine}
+	w.give.stop()
+	w.give.nodes = []share.Node{n}
+	w.open(w.give)
+	w.engine.Advance(time.Second)
+	if got := w.ordered(w.order(id, "/latest")); got.status != 200 {
+		t.Fatal(got)
+	}
+	n.asked.Store(0)
+	for i := range 500 {
+		o := w.order(cityid.Digest{1, byte(i >> 8), byte(i)}, "/latest")
+		o.key = gatewayKey(t, 5)
+		if got := w.ordered(o); got.status < 400 || got.signed() {
+			t.Fatal(got)
+		}
+	}
+	if asked := n.asked.Load(); asked > 150 {
+		t.Errorf("500 requests of a stranger led to %d questions", asked)
+	}
+	if got := w.ordered(w.order(id, "/latest")); got.status != 200 {
+		t.Errorf("meanwhile a consumer gets %v", got)
+	}
+}
+
+// TestClockPutBack puts a provider's clock back: what was known of the chain does
+// not count for longer by that.
+func TestClockPutBack(t *testing.T) {
+	var back atomic.Int64
+	w := newWorld(t, func(w *world) {
+		w.give.clock = func() time.Time { return w.engine.Now().Add(-time.Duration(back.Load())) }
+	})
+	id := w.agree(nil)
+	w.pass(10 * time.Hour)
+	if got := w.ordered(w.order(id, "/latest")); got.status != 200 {
+		t.Fatal(got)
+	}
+	back.Store(int64(5 * time.Hour))
+	o := w.order(id, "/latest")
+	o.created = w.engine.Now().Add(-5*time.Hour + time.Second)
+	if got := w.ordered(o); got.status == 200 {
+		t.Errorf("five hours before it was proven: %v", got)
+	}
+}
