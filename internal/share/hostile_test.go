@@ -181,6 +181,7 @@ type liar struct {
 	t       testing.TB
 	key     *keys.Private
 	now     func() time.Time
+	verify  func() time.Time                           // for requests, if another
 	receipt func(*ledger.Receipt)                      // changes what is right
 	status  int                                        // of the answer, if another than the receipt's
 	body    []byte                                     // that is sent; nil: the one the receipt is for
@@ -202,7 +203,11 @@ func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		l.t.Error(err)
 	}
-	signed, err := httpsig.RequestProfile("cityid-fetch").Verify(m, l.now(), func(id string) (httpsig.Key, error) { return keys.ParsePublicText(id) })
+	now := l.now
+	if l.verify != nil {
+		now = l.verify
+	}
+	signed, err := httpsig.RequestProfile("cityid-fetch").Verify(m, now(), func(id string) (httpsig.Key, error) { return keys.ParsePublicText(id) })
 	if err != nil {
 		l.t.Error(err)
 		return

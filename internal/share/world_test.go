@@ -242,6 +242,18 @@ func (w *world) open(c *city) {
 	w.t.Cleanup(c.stop)
 }
 
+// instance opens another instance of a city's gateway, which the city's record does
+// not link to, and returns its address.
+func (w *world) instance(c *city) string {
+	w.t.Helper()
+	c.front.put(http.HandlerFunc(gone))
+	c.front.server = httptest.NewUnstartedServer(c.front)
+	c.front.url, c.peer = "http://"+c.front.server.Listener.Addr().String(), c.front.server
+	w.t.Cleanup(func() { c.front.server.Close() })
+	w.open(c)
+	return c.front.url
+}
+
 // serve serves h on loopback with the city's limits.
 func (c *city) serve(h http.Handler) *httptest.Server {
 	s := httptest.NewUnstartedServer(nil)
