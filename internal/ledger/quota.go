@@ -131,6 +131,21 @@ func (r *Reservation) Octets() uint64 {
 	return r.octets
 }
 
+// Room returns how many octets can be reserved at most, by what the quota leaves now.
+func (r *Reservation) Room() uint64 {
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	used := r.tally.used.Octets + r.tally.octets - r.octets
+	switch limit := r.limits.Octets; {
+	case limit == 0:
+		return MaxAnswer
+	case used >= limit:
+		return 0
+	default:
+		return min(limit-used, MaxAnswer)
+	}
+}
+
 func (r *Reservation) isOpen() bool {
 	r.l.mu.Lock()
 	defer r.l.mu.Unlock()

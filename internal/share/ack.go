@@ -21,6 +21,7 @@ const (
 	ackDelay    = 50 * time.Millisecond // an answer waits so long for others to be acknowledged with it
 	ackBatch    = 256                   // entries of one acknowledgement
 	ackTimeout  = 15 * time.Second
+	postTimeout = time.Minute     // of any signed body
 	ackRetry    = 5 * time.Second // after a provider could not be told
 	maxAckBody  = 16 << 10
 	resendAge   = 30 * time.Second // entries that nobody confirmed are sent again
@@ -186,9 +187,16 @@ func (a *acknowledger) tell(ctx context.Context, t ackTarget, list []cityid.Dige
 	return err
 }
 
+// maxPostAnswer bounds what comes back to a signed body.
+const maxPostAnswer = 4 << 20
+
 // postSigned posts a signed body to another gateway. The answer, which is not
-// signed, goes into out, of at most 4 MiB; nil: it is not looked at.
+// signed, goes into out; nil: it is not looked at.
 func (g *Gateway) postSigned(ctx context.Context, base, target string, id cityid.Digest, profile *httpsig.Profile, body []byte, out *[]byte) (*sentRequest, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ctx, end := context.WithTimeout(ctx, postTimeout)
+	defer end()
 	r, sent, err := g.signedRequest(ctx, http.MethodPost, base, target, id, profile, body)
 	if err != nil {
 		return nil, err
@@ -200,17 +208,22 @@ func (g *Gateway) postSigned(ctx context.Context, base, target string, id cityid
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {
-		return nil, unsigned(base, resp)
+		return nil, g.unsigned(base, resp, cancel)
 	}
-	const most = 4 << 20
-	got, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
-	if err != nil || len(got) > most {
-		return nil, peerError(base, fmt.Errorf("its answer is cut off or larger than %d octets: %w", most, err))
+	got := NewSpool(g.cfg.Data, maxPostAnswer)
+	defer got.Close()
+	if err := got.steadily(resp.Body, g.patience, cancel); err != nil {
+		return nil, peerError(base, fmt.Errorf("its answer is cut off, slow, or larger than %d octets: %w", maxPostAnswer, err))
 	}
-	if out != nil {
-		*out = got
+	if out == nil {
+		return sent, nil
 	}
-	return sent, nil
+	read, err := got.Reader()
+	if err != nil {
+		return nil, err
+	}
+	*out, err = io.ReadAll(read)
+	return sent, err
 }
 
 // signedBody authenticates a POST and returns its body, whose digest the

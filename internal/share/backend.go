@@ -34,6 +34,7 @@ type answer struct {
 	status      int
 	contentType string
 	body        io.ReadCloser
+	patience    time.Duration // how long it may stand still; 0: the gateway's
 }
 
 // source is what stands behind a dataset.
@@ -63,8 +64,9 @@ func openSource(b *Backend) (source, error) {
 
 // service is an HTTP service of the city.
 type service struct {
-	base   *url.URL
-	client *http.Client
+	base    *url.URL
+	client  *http.Client
+	timeout time.Duration
 }
 
 func newService(b *Backend) (*service, error) {
@@ -74,9 +76,10 @@ func newService(b *Backend) (*service, error) {
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy, t.DisableCompression = nil, true
-	t.MaxIdleConnsPerHost, t.ResponseHeaderTimeout = 64, cmp.Or(time.Duration(b.Timeout), backendTimeout)
+	timeout := cmp.Or(time.Duration(b.Timeout), backendTimeout)
+	t.MaxIdleConnsPerHost, t.ResponseHeaderTimeout = 64, timeout
 	t.MaxResponseHeaderBytes = 64 << 10
-	return &service{base: u, client: &http.Client{
+	return &service{base: u, timeout: timeout, client: &http.Client{
 		Transport: t, Timeout: 0,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
@@ -101,7 +104,7 @@ func (s *service) fetch(ctx context.Context, segments []string, query string) (*
 		resp.Body.Close()
 		return nil, fmt.Errorf("%w: status %d, encoding %.40q", errBackend, resp.StatusCode, resp.Header.Get("Content-Encoding"))
 	}
-	return &answer{resp.StatusCode, cleanType(resp.Header.Get("Content-Type")), resp.Body}, nil
+	return &answer{resp.StatusCode, cleanType(resp.Header.Get("Content-Type")), resp.Body, s.timeout}, nil
 }
 
 // cleanType returns a media type that can stand in a header.
@@ -110,7 +113,11 @@ func cleanType(s string) string {
 	if err != nil || len(s) > 200 {
 		return "application/octet-stream"
 	}
-	return cmp.Or(mime.FormatMediaType(t, params), "application/octet-stream")
+	s = mime.FormatMediaType(t, params)
+	if s == "" || strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return "application/octet-stream"
+	}
+	return s
 }
 
 // files is a folder. Nothing outside it can be reached, not by links either.
@@ -146,7 +153,7 @@ func (f *files) fetch(_ context.Context, segments []string, _ string) (*answer, 
 		file.Close()
 		return nil, cityid.Errorf(cityid.ErrNotFound, "there is no file %.120q in the dataset", "/"+name)
 	}
-	return &answer{http.StatusOK, cleanType(mime.TypeByExtension(path.Ext(name))), file}, nil
+	return &answer{status: http.StatusOK, contentType: cleanType(mime.TypeByExtension(path.Ext(name))), body: file}, nil
 }
 
 func listing(dir *os.File) (*answer, error) {
@@ -175,5 +182,5 @@ func listing(dir *os.File) (*answer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errBackend, err)
 	}
-	return &answer{http.StatusOK, "application/json", io.NopCloser(strings.NewReader(string(body)))}, nil
+	return &answer{status: http.StatusOK, contentType: "application/json", body: io.NopCloser(strings.NewReader(string(body)))}, nil
 }

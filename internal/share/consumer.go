@@ -4,14 +4,15 @@ package share
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"cityid"
@@ -42,7 +43,15 @@ type Fetched struct {
 // Fetch asks the provider of an agreement's dataset for a path and query as they
 // are to stand on the wire. A refusal that the provider has signed is an answer
 // with its status; the error says that there is none that counts.
+//
+// Once the answer has begun, and is not large, it is taken and written down even if
+// ctx ends: what was begun and not acknowledged counts against the agreement.
 func (g *Gateway) Fetch(ctx context.Context, id cityid.Digest, path, query string) (*Fetched, error) {
+	return g.fetch(ctx, id, path, query, g.cfg.MaxBody)
+}
+
+// fetch is Fetch for an answer of at most so many octets.
+func (g *Gateway) fetch(ctx context.Context, id cityid.Digest, path, query string, most int64) (*Fetched, error) {
 	s, err := g.view.Standing(ctx, id)
 	if err != nil {
 		return nil, err
@@ -56,12 +65,12 @@ func (g *Gateway) Fetch(ctx context.Context, id cityid.Digest, path, query strin
 	if len(s.Provider.Links) == 0 {
 		return nil, cityid.Errorf(cityid.ErrNotFound, "no record from %s upwards links to a gateway", s.Agreement.Terms.Dataset)
 	}
-	target := "/data/" + Segment(s.Agreement.Terms.Dataset) + path
+	target := "/data/" + Segment(s.Agreement.Terms.Dataset) + path + question(query)
 	for _, base := range s.Provider.Links {
 		var f *Fetched
-		if f, err = g.fetchFrom(ctx, s, base, target, query); errors.Is(err, cityid.ErrReplayed) && rest(ctx, restartPause) {
+		if f, err = g.fetchFrom(ctx, s, base, target, most); errors.Is(err, cityid.ErrReplayed) && rest(ctx, restartPause) {
 			// A gateway that just started takes no signature made before.
-			f, err = g.fetchFrom(ctx, s, base, target, query)
+			f, err = g.fetchFrom(ctx, s, base, target, most)
 		}
 		if err == nil {
 			return f, nil
@@ -98,9 +107,18 @@ func (g *Gateway) mayAsk(s *Standing) error {
 	return mayFetch(s, s.Agreement.Terms.Dataset, now)
 }
 
+// finishSize is up to how many octets an answer is taken whole though nobody waits
+// for it any more.
+const finishSize = 16 << 20
+
 // fetchFrom asks one gateway of the provider.
-func (g *Gateway) fetchFrom(ctx context.Context, s *Standing, base, path, query string) (*Fetched, error) {
-	r, sent, err := g.signedRequest(ctx, http.MethodGet, base, path+question(query), s.ID, fetchProfile, nil)
+func (g *Gateway) fetchFrom(ctx context.Context, s *Standing, base, target string, most int64) (*Fetched, error) {
+	asked := ctx
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	forget := context.AfterFunc(asked, func() { cancel(context.Cause(asked)) })
+	defer forget()
+	r, sent, err := g.signedRequest(ctx, http.MethodGet, base, target, s.ID, fetchProfile, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -110,14 +128,17 @@ func (g *Gateway) fetchFrom(ctx context.Context, s *Standing, base, path, query 
 	}
 	defer resp.Body.Close()
 	if resp.Header.Get("Signature") == "" {
-		return nil, unsigned(base, resp)
+		return nil, g.unsigned(base, resp, cancel)
 	}
 	answer, receipt, encoded, err := g.checkAnswer(s, sent, resp)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", errLies, base, err)
 	}
-	if receipt.Size > uint64(g.cfg.MaxBody) {
-		return nil, cityid.Errorf(cityid.ErrTooLarge, "the answer has %d octets: this gateway takes %d at most", receipt.Size, g.cfg.MaxBody)
+	if receipt.Size > uint64(most) {
+		return nil, cityid.Errorf(cityid.ErrTooLarge, "the answer has %d octets: this gateway takes %d at most", receipt.Size, most)
+	}
+	if receipt.Size <= finishSize {
+		forget()
 	}
 	body := NewSpool(g.cfg.Data, int64(receipt.Size))
 	keep := false
@@ -126,8 +147,8 @@ func (g *Gateway) fetchFrom(ctx context.Context, s *Standing, base, path, query 
 			body.Close()
 		}
 	}()
-	if _, err := body.ReadFrom(resp.Body); err != nil && !errors.Is(err, errTooLarge) {
-		return nil, peerError(base, err)
+	if err := body.steadily(resp.Body, g.patience, cancel); err != nil && !errors.Is(err, errTooLarge) {
+		return nil, peerError(base, cmp.Or(context.Cause(ctx), err))
 	}
 	if uint64(body.Size()) != receipt.Size || body.Digest() != receipt.Content {
 		return nil, fmt.Errorf("%w: %s: the body is another one than the signature and the receipt name", errLies, base)
@@ -154,8 +175,8 @@ type sentRequest struct {
 // signedRequest makes a request to another gateway and signs it.
 func (g *Gateway) signedRequest(ctx context.Context, method, base, target string, id cityid.Digest, profile *httpsig.Profile, body []byte) (*http.Request, *sentRequest, error) {
 	u, err := url.Parse(base)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, nil, cityid.Errorf(cityid.ErrInvalid, "the link to the gateway, %.120q, is no address of one", base)
+	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || strings.ContainsAny(base, "?#") {
+		return nil, nil, cityid.Errorf(cityid.ErrInvalid, "the link to the gateway, %.120q, is no address of one: want such as https://gateway.example.cn, without a path", base)
 	}
 	if u.Scheme != "https" && !(u.Scheme == "http" && g.cfg.PrivatePeers) {
 		return nil, nil, cityid.Errorf(cityid.ErrInvalid, "the link to the gateway, %.120q, is not https", base)
@@ -237,6 +258,8 @@ func checkReceipt(r *ledger.Receipt, s *Standing, answer, request *httpsig.Signe
 		return fmt.Errorf("the receipt names %s as the provider, and %s holds the dataset", r.Provider, s.Provider.Holder)
 	case r.Request != messageOf(request).Hash():
 		return errors.New("the receipt is for another request")
+	case r.Status >= 300 && r.Status < 400:
+		return errors.New("the answer is neither data nor a refusal")
 	case answer.Value("@status") != fmt.Sprint(r.Status):
 		return errors.New("the receipt names another status than the answer has")
 	case answer.Digest != r.Content:
@@ -256,10 +279,13 @@ func peerError(base string, err error) error {
 }
 
 // unsigned makes an error of an answer without a signature.
-func unsigned(base string, resp *http.Response) error {
+func (g *Gateway) unsigned(base string, resp *http.Response, cancel context.CancelCauseFunc) error {
 	var p web.Problem
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if json.Unmarshal(body, &p) == nil && p.Code != cityid.OK && p.Detail != "" && resp.StatusCode >= 400 {
+	body := NewSpool(g.cfg.Data, 64<<10)
+	defer body.Close()
+	// What can not be read, or is too long, is no problem: the status alone counts.
+	_ = body.steadily(resp.Body, g.patience, cancel)
+	if json.Unmarshal(body.buf.Bytes(), &p) == nil && p.Code != cityid.OK && p.Detail != "" && resp.StatusCode >= 400 {
 		if resp.StatusCode >= 500 {
 			return fmt.Errorf("%w: %s: %.300s", errPeer, base, p.Detail)
 		}

@@ -3,8 +3,10 @@
 package share
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -55,6 +57,26 @@ func openDataset(c *DatasetConfig) (*dataset, error) {
 	var err error
 	d.source, err = openSource(&c.Backend)
 	return d, err
+}
+
+// fill asks the service behind the dataset and fills a spool with the answer. The
+// error is a refusal, or matches errBackend or errTooLarge.
+func (d *dataset) fill(ctx context.Context, into *Spool, segments []string, query string, patience time.Duration) (status int, contentType string, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	a, err := d.source.fetch(ctx, segments, query)
+	if err != nil || a.body == nil {
+		if err == nil {
+			status, contentType = a.status, a.contentType
+		}
+		return status, contentType, err
+	}
+	defer a.body.Close()
+	err = into.steadily(a.body, cmp.Or(a.patience, patience), cancel)
+	if err != nil && !errors.Is(err, errTooLarge) {
+		err = fmt.Errorf("%w: %w", errBackend, cmp.Or(context.Cause(ctx), err))
+	}
+	return a.status, a.contentType, err
 }
 
 // digests returns the digests of the documents as a record has them.

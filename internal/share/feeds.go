@@ -126,12 +126,12 @@ func (f *follower) step(ctx context.Context) (more bool, err error) {
 	if at.Cursor != "" {
 		query.Set("after", at.Cursor)
 	}
-	got, err := f.g.Fetch(ctx, f.feed.Agreement, f.feed.Path, query.Encode())
+	got, err := f.g.fetch(ctx, f.feed.Agreement, f.feed.Path, query.Encode(), maxPage)
 	if err != nil {
 		return false, err
 	}
 	defer got.Body.Close()
-	if got.Status != http.StatusOK || got.Body.Size() > maxPage {
+	if got.Status != http.StatusOK {
 		return false, fmt.Errorf("the feed answers with status %d and %d octets", got.Status, got.Body.Size())
 	}
 	r, err := got.Body.Reader()

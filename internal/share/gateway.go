@@ -3,6 +3,7 @@
 package share
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,10 @@ type Parts struct {
 	Peers   *http.Client  // asks other gateways; see [web.NewOutward]
 	Log     *slog.Logger
 	Now     func() time.Time // nil: time.Now
+
+	// Patience is how long a body may stand still on its way to or from others; 0:
+	// DefaultPatience.
+	Patience time.Duration
 }
 
 // Gateway is one instance: the provider's side towards other gateways, the
@@ -47,6 +52,8 @@ type Gateway struct {
 	peers     *http.Client
 	openLimit *web.Limiter // of open data
 	slots     *web.Slots
+	refusals  refusals
+	patience  time.Duration
 	logger    *slog.Logger
 	now       func() time.Time
 	acks      *acknowledger
@@ -84,7 +91,7 @@ func Open(ctx context.Context, cfg Config, p Parts) (_ *Gateway, err error) {
 		peers:     p.Peers,
 		openLimit: web.NewLimiter(web.LimiterConfig{Every: 20 * time.Millisecond, Burst: 200, Clients: 100_000}),
 		lookups:   web.NewLimiter(web.LimiterConfig{Every: 100 * time.Millisecond, Burst: 50, Clients: 100_000}),
-		slots:     web.NewSlots(cfg.InFlight), logger: p.Log, now: p.Now,
+		slots:     web.NewSlots(cfg.InFlight), logger: p.Log, now: p.Now, patience: cmp.Or(p.Patience, DefaultPatience),
 	}
 	g.keyID = g.public.String()
 	g.acks = newAcknowledger(g)

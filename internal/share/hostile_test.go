@@ -181,15 +181,15 @@ type liar struct {
 	t       testing.TB
 	key     *keys.Private
 	now     func() time.Time
-	verify  func() time.Time                           // for requests, if another
-	receipt func(*ledger.Receipt)                      // changes what is right
-	status  int                                        // of the answer, if another than the receipt's
-	body    []byte                                     // that is sent; nil: the one the receipt is for
-	request func(*httpsig.Message)                     // changes the request that the answer is signed for
-	after   func(http.ResponseWriter)                  // changes the header when it is signed
-	send    func(http.ResponseWriter, []byte)          // sends the body otherwise than whole
-	number  uint64                                     // of the last receipt
-	last    func(receipt []byte, a, b *httpsig.Signed) // sees what is sent
+	verify  func() time.Time                                 // for requests, if another
+	receipt func(*ledger.Receipt)                            // changes what is right
+	status  int                                              // of the answer, if another than the receipt's
+	body    []byte                                           // that is sent; nil: the one the receipt is for
+	request func(*httpsig.Message)                           // changes the request that the answer is signed for
+	after   func(http.ResponseWriter)                        // changes the header when it is signed
+	send    func(http.ResponseWriter, *http.Request, []byte) // sends the body otherwise than whole
+	number  uint64                                           // of the last receipt
+	last    func(receipt []byte, a, b *httpsig.Signed)       // sees what is sent
 }
 
 var promised = []byte(`{"value":"41"}`)
@@ -255,7 +255,7 @@ func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		body = l.body
 	}
 	if l.send != nil {
-		l.send(w, body)
+		l.send(w, r, body)
 		return
 	}
 	h.Set("Content-Length", fmt.Sprint(len(body)))

@@ -159,12 +159,13 @@ func (g *Gateway) localFetch(w http.ResponseWriter, r *http.Request, rest, query
 	if err != nil {
 		return err
 	}
+	unhurried(w)
 	f, err := g.Fetch(r.Context(), id, "/"+path, query)
 	if err != nil {
 		return fetchProblem(err)
 	}
 	defer f.Body.Close()
-	return writeFetched(w, f)
+	return g.writeFetched(w, f)
 }
 
 // fetchProblem tells an application what is wrong, and whose doing it is.
@@ -180,7 +181,7 @@ func fetchProblem(err error) error {
 	return err
 }
 
-func writeFetched(w http.ResponseWriter, f *Fetched) error {
+func (g *Gateway) writeFetched(w http.ResponseWriter, f *Fetched) error {
 	body, err := f.Body.Reader()
 	if err != nil {
 		return err
@@ -188,13 +189,18 @@ func writeFetched(w http.ResponseWriter, f *Fetched) error {
 	h := w.Header()
 	h.Set("Content-Type", f.ContentType)
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox") // if a person opens it in a browser
 	h.Set("Content-Length", strconv.FormatInt(f.Body.Size(), 10))
 	h.Set("Cache-Control", "no-store")
 	h.Set(fieldEntry, f.Entry.Hash.String())
 	h.Set(fieldNumber, fmt.Sprintf("%s %s %d", f.Receipt.Provider, f.Receipt.Log, f.Receipt.Number))
 	h.Set(fieldAsOf, fmt.Sprintf("%d %s", f.Standing.AsOf.Height, f.Standing.AsOf.Time.UTC().Format("2006-01-02T15:04:05Z")))
 	w.WriteHeader(f.Status)
-	io.Copy(w, body) // an application that goes away has its receipt all the same
+	// An application that goes away has its receipt all the same.
+	if err := copySteadily(w, body, g.patience); err != nil {
+		g.logger.Info("answer not taken whole", "agreement", f.Standing.ID, "error", err)
+		panic(http.ErrAbortHandler)
+	}
 	return nil
 }
 

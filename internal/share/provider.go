@@ -37,8 +37,8 @@ const (
 	fieldDigest    = "Content-Digest"
 )
 
-// serveTime bounds one fetch, the backend's answer and its way to the consumer.
-const serveTime = 30 * time.Minute
+// serveTime bounds how long the service behind a dataset may take for one answer.
+const serveTime = 15 * time.Minute
 
 var (
 	fetchProfile   = httpsig.RequestProfile(tagFetch)
@@ -78,12 +78,7 @@ func (g *Gateway) authenticate(r *http.Request, profile *httpsig.Profile) (*call
 	if wait := g.lookupWait(r, id); wait > 0 {
 		return nil, web.Refuse(http.StatusTooManyRequests, cityid.ErrFull, "too many requests under agreements that are not in use here").RetryAfter(wait)
 	}
-	standing, err := g.view.look(r.Context(), id)
-	if errors.Is(err, ErrStale) {
-		// Why is for the log: it may name machines that are nobody's business.
-		g.logger.Info("request not judged", "agreement", id, "error", err)
-		return nil, web.Refuse(http.StatusServiceUnavailable, cityid.ErrUnavailable, "%v: nothing is served under the agreement until it is", ErrStale).RetryAfter(5 * time.Second)
-	}
+	standing, err := g.judged(r.Context(), id)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +107,18 @@ func (g *Gateway) authenticate(r *http.Request, profile *httpsig.Profile) (*call
 		return nil, web.Refuse(http.StatusUnauthorized, cityid.ErrReplayed, "the request's signature does not count: %v; sign a new request", err)
 	}
 	return c, nil
+}
+
+// judged returns the standing by which a request is judged. Its errors may be told
+// to anybody.
+func (g *Gateway) judged(ctx context.Context, id cityid.Digest) (*Standing, error) {
+	s, err := g.view.look(ctx, id)
+	if errors.Is(err, ErrStale) {
+		// Why is for the log: it may name machines that are nobody's business.
+		g.logger.Info("request not judged", "agreement", id, "error", err)
+		return nil, web.Refuse(http.StatusServiceUnavailable, cityid.ErrUnavailable, "%v: nothing is served under the agreement until it is", ErrStale).RetryAfter(5 * time.Second)
+	}
+	return s, err
 }
 
 // lookupWait bounds how many questions to nodes one address can cause without a
@@ -183,14 +190,19 @@ func (g *Gateway) serveData(w http.ResponseWriter, r *http.Request) error {
 	if err := g.mayAnswer(c.standing); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), serveTime)
-	defer cancel()
 	f := &fetch{g: g, d: d, caller: c, path: "/" + rest, query: query}
 	defer f.close()
-	if err := f.prepare(ctx, r); err != nil {
-		if err := f.refuse(err); err != nil {
-			return err
-		}
+	if err := f.noBody(r); err != nil {
+		return f.refuse(r.Context(), w, err)
+	}
+	unhurried(w)
+	ctx, cancel := context.WithTimeoutCause(r.Context(), serveTime, errBackend)
+	defer cancel()
+	if err := f.prepare(ctx); err != nil {
+		return f.refuse(ctx, w, err)
+	}
+	if err := f.stillMay(ctx); err != nil {
+		return f.refuse(ctx, w, err)
 	}
 	return f.send(ctx, w)
 }
@@ -229,18 +241,28 @@ func (f *fetch) close() {
 	}
 }
 
-// prepare checks whether the request may be answered and gets the answer. Its
-// errors are told to the consumer under a signature.
-func (f *fetch) prepare(ctx context.Context, r *http.Request) error {
-	now, s := cityid.TimeOf(f.g.now()), f.standing
-	if err := mayFetch(s, f.d.code, now); err != nil {
-		return err
+// unsignedError is a refusal that the gateway does not sign.
+type unsignedError struct{ error }
+
+// Unwrap returns the refusal.
+func (u unsignedError) Unwrap() error { return u.error }
+
+// noBody checks that a fetch has none.
+func (f *fetch) noBody(r *http.Request) error {
+	if n, err := io.Copy(io.Discard, io.LimitReader(r.Body, 1)); err != nil || n > 0 || f.signed.Value("content-digest") != emptyDigest {
+		return cityid.Errorf(cityid.ErrMalformed, "a fetch has no body, and its digest says so")
 	}
 	if r.Method != http.MethodGet {
 		return cityid.Errorf(cityid.ErrInvalid, "data are fetched with GET, not %s", r.Method)
 	}
-	if n, err := io.Copy(io.Discard, io.LimitReader(r.Body, 1)); err != nil || n > 0 || f.signed.Value("content-digest") != emptyDigest {
-		return cityid.Errorf(cityid.ErrMalformed, "a fetch has no body, and its digest says so")
+	return nil
+}
+
+// prepare checks whether the request may be answered and gets the answer. Its
+// errors are told to the consumer under a signature.
+func (f *fetch) prepare(ctx context.Context) error {
+	if err := mayFetch(f.standing, f.d.code, cityid.TimeOf(f.g.now())); err != nil {
+		return err
 	}
 	segments, query, err := allow(f.d.paths, f.path, f.query)
 	if err != nil {
@@ -249,22 +271,37 @@ func (f *fetch) prepare(ctx context.Context, r *http.Request) error {
 	if err := f.reserve(ctx); err != nil {
 		return err
 	}
-	a, err := f.d.source.fetch(ctx, segments, query)
-	if err != nil {
+	most := f.g.cfg.MaxBody
+	if room := f.reservation.Room(); room < uint64(most) {
+		most = int64(room)
+	}
+	f.body = NewSpool(f.g.cfg.Data, most)
+	if f.status, f.contentType, err = f.d.fill(ctx, f.body, segments, query, f.g.patience); errors.Is(err, errTooLarge) && most < f.g.cfg.MaxBody {
+		return cityid.Errorf(cityid.ErrQuota, "the answer is larger than the %d octets that are left of the agreement's quota for today", most)
+	} else if errors.Is(err, errTooLarge) {
+		return cityid.Errorf(cityid.ErrTooLarge, "the answer is larger than the %d octets that this gateway sends: ask for less", most)
+	} else if err != nil {
 		return err
 	}
-	f.status, f.contentType = a.status, a.contentType
-	f.body = NewSpool(f.g.cfg.Data, f.g.cfg.MaxBody)
-	if a.body == nil {
-		return nil
-	}
-	defer a.body.Close()
-	if _, err := f.body.ReadFrom(a.body); errors.Is(err, errTooLarge) {
-		return cityid.Errorf(cityid.ErrTooLarge, "the answer is larger than the %d octets that this gateway sends: ask for less", f.g.cfg.MaxBody)
-	} else if err != nil {
-		return fmt.Errorf("%w: %w", errBackend, err)
-	}
 	return quotaRefusal(f.reservation.Resize(uint64(f.body.Size())))
+}
+
+// stillMay judges the request by the present state of the chain, when the answer is
+// there: the service may have taken long for it.
+func (f *fetch) stillMay(ctx context.Context) error {
+	s, err := f.g.judged(ctx, f.standing.ID)
+	if err != nil {
+		return unsignedError{err}
+	}
+	now := cityid.TimeOf(f.g.now())
+	if _, err := keyOf(&s.Consumer, f.signed.KeyID, now); err != nil {
+		return unsignedError{err}
+	}
+	if err := f.g.mayAnswer(s); err != nil {
+		return unsignedError{err}
+	}
+	f.standing = s
+	return mayFetch(s, f.d.code, now)
 }
 
 // mayFetch checks the agreement as the chain has it.
@@ -290,17 +327,21 @@ func mayFetch(s *Standing, dataset cityid.Code, now cityid.Time) error {
 // reserve takes the request out of the agreement's quota, and refuses if too many
 // answers wait for their acknowledgement.
 func (f *fetch) reserve(ctx context.Context) error {
-	t, n := &f.standing.Agreement.Terms, uint64(f.g.cfg.Instances)
-	share := func(quota uint64) uint64 {
-		if quota == 0 {
-			return 0
+	t := &f.standing.Agreement.Terms
+	limits := ledger.Limits{Unacknowledged: f.g.cfg.Unacknowledged}
+	for _, q := range []struct {
+		of   uint64
+		what string
+		own  *uint64
+	}{{t.Requests, "requests", &limits.Requests}, {t.Octets, "octets", &limits.Octets}} {
+		// An agreement's quota is for all instances together, so what does not go
+		// around is left over.
+		if *q.own = q.of / uint64(f.g.cfg.Instances); *q.own == 0 && q.of > 0 {
+			return cityid.Errorf(cityid.ErrQuota, "a quota of %d %s a day can not be shared by the provider's %d gateways", q.of, q.what, f.g.cfg.Instances)
 		}
-		return max(1, quota/n)
 	}
 	var err error
-	f.reservation, err = f.g.ledger.Reserve(ctx, f.standing.ID, ledger.Limits{
-		Requests: share(t.Requests), Octets: share(t.Octets), Unacknowledged: f.g.cfg.Unacknowledged,
-	}, 0)
+	f.reservation, err = f.g.ledger.Reserve(ctx, f.standing.ID, limits, 1) // at least one octet has to be left
 	return quotaRefusal(err)
 }
 
@@ -314,19 +355,26 @@ func quotaRefusal(err error) error {
 	return err
 }
 
-// refuse makes the refusal the answer. An error that is no refusal is told as
-// that the data can not be had now, and logged.
-func (f *fetch) refuse(err error) error {
-	if f.reservation != nil {
-		f.reservation.Release()
-		f.reservation = nil
-	}
-	if f.body != nil {
-		f.body.Close()
-	}
-	if errors.Is(err, errBackend) {
+// refuse answers with a refusal under a signature, which leaves an entry. What says
+// nothing about the request (a state that is not known, a gateway that may not sign)
+// is told without one, and so is what exceeds the number of refusals that one
+// agreement can fill the log with. An error that is no refusal is told as that the
+// data can not be had now, and logged.
+func (f *fetch) refuse(ctx context.Context, w http.ResponseWriter, err error) error {
+	f.close()
+	f.reservation = nil
+	var bare unsignedError
+	switch {
+	case errors.As(err, &bare):
+		return bare.error
+	case errors.Is(err, errBackend):
 		f.g.logger.Warn("backend", "dataset", f.d.code, "error", err)
 		err = web.Refuse(http.StatusBadGateway, cityid.ErrUnavailable, "%v now; ask again later", errBackend)
+	case cityid.CodeOf(err) == cityid.ErrInternal:
+		f.g.logger.Error("fetch not answered", "dataset", f.d.code, "agreement", f.standing.ID, "error", err)
+	}
+	if !f.g.refusals.take(f.standing.ID, f.g.now()) {
+		return err
 	}
 	p := web.ProblemOf(err)
 	body, err := json.Marshal(p)
@@ -334,8 +382,10 @@ func (f *fetch) refuse(err error) error {
 		return err
 	}
 	f.status, f.contentType, f.body = p.Status, problemType, NewSpool(f.g.cfg.Data, 1<<20)
-	_, err = f.body.Write(body)
-	return err
+	if _, err = f.body.Write(body); err != nil {
+		return err
+	}
+	return f.send(ctx, w)
 }
 
 // send signs the answer, writes the receipt down, and only then lets the first
@@ -379,40 +429,10 @@ func (f *fetch) send(ctx context.Context, w http.ResponseWriter) error {
 		return err
 	}
 	w.WriteHeader(f.status)
-	if err := copySteadily(w, body); err != nil {
+	if err := copySteadily(w, body, f.g.patience); err != nil {
 		f.g.logger.Info("answer not taken whole", "agreement", f.standing.ID, "error", err)
 	}
 	return nil
-}
-
-// chunk is how much a reader has to take within chunkTime to be kept.
-const (
-	chunk     = 64 << 10
-	chunkTime = 30 * time.Second
-)
-
-// copySteadily sends a body as long as the reader takes some of it every half
-// minute, however long all of it takes.
-func copySteadily(w http.ResponseWriter, body io.Reader) error {
-	c := http.NewResponseController(w)
-	buf := make([]byte, chunk)
-	for {
-		n, err := body.Read(buf)
-		if n > 0 {
-			if err := c.SetWriteDeadline(time.Now().Add(chunkTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-				return err
-			}
-			if _, err := w.Write(buf[:n]); err != nil {
-				return err
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
 
 func question(query string) string {
@@ -442,18 +462,12 @@ func (g *Gateway) serveOpen(w http.ResponseWriter, r *http.Request, d *dataset, 
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), serveTime)
+	unhurried(w)
+	ctx, cancel := context.WithTimeoutCause(r.Context(), serveTime, errBackend)
 	defer cancel()
-	a, err := d.source.fetch(ctx, segments, query)
-	if err == nil && a.body == nil {
-		a.body = http.NoBody
-	}
 	body := NewSpool(g.cfg.Data, g.cfg.MaxBody)
 	defer body.Close()
-	if err == nil {
-		defer a.body.Close()
-		_, err = body.ReadFrom(a.body)
-	}
+	status, contentType, err := d.fill(ctx, body, segments, query, g.patience)
 	if errors.Is(err, errBackend) || errors.Is(err, errTooLarge) {
 		g.logger.Warn("backend", "dataset", d.code, "error", err)
 		return web.Refuse(http.StatusBadGateway, cityid.ErrUnavailable, "the dataset can not be served now; ask again later")
@@ -466,12 +480,12 @@ func (g *Gateway) serveOpen(w http.ResponseWriter, r *http.Request, d *dataset, 
 		return err
 	}
 	h := w.Header()
-	h.Set("Content-Type", a.contentType)
+	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.FormatInt(body.Size(), 10))
 	h.Set("Cache-Control", "no-cache, no-transform")
 	h.Set(fieldDigest, httpsig.FormatDigest([sha256.Size]byte(body.Digest())))
-	w.WriteHeader(a.status)
-	if err := copySteadily(w, reader); err != nil {
+	w.WriteHeader(status)
+	if err := copySteadily(w, reader, g.patience); err != nil {
 		g.logger.Info("open data not taken whole", "dataset", d.code, "error", err)
 	}
 	return nil

@@ -86,9 +86,9 @@ func TestReplay(t *testing.T) {
 
 	w.pass(20 * time.Second)
 	r = w.order(id, "/latest").sign(t, w.give.front.url)
-	other := *w.give
-	other.front, other.cfg.Data, other.cfg.Log, other.cfg.URL = new(front), t.TempDir(), "gw-3", "http://127.0.0.1:1"
-	instance := w.instance(&other)
+	other := &city{code: w.give.code, key: w.give.key, cfg: w.give.cfg, front: new(front)}
+	other.cfg.Data, other.cfg.Log, other.cfg.URL = t.TempDir(), "gw-3", "http://127.0.0.1:1"
+	instance := w.instance(other)
 	w.pass(12 * time.Second)
 	r.URL.Host = strings.TrimPrefix(instance, "http://")
 	again("to another instance")

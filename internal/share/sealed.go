@@ -118,5 +118,5 @@ func (s *sealed) fetch(_ context.Context, segments []string, _ string) (*answer,
 	if c, err := cityid.ParseSealedContent(line); err != nil || c.Code != code {
 		return nil, fmt.Errorf("%w: the file of sealed contents changed while it was read", errBackend)
 	}
-	return &answer{http.StatusOK, "application/json", io.NopCloser(bytes.NewReader(bytes.Clone(bytes.TrimSpace(line))))}, nil
+	return &answer{status: http.StatusOK, contentType: "application/json", body: io.NopCloser(bytes.NewReader(bytes.Clone(bytes.TrimSpace(line))))}, nil
 }

@@ -5,9 +5,11 @@ package share_test
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -44,23 +46,26 @@ type world struct {
 	backend http.HandlerFunc // of the provider's service; may be replaced
 	give    *city            // the provider
 	take    *city            // the consumer
+	tls     bool             // between the gateways
 }
 
 // city is a party with its gateway.
 type city struct {
 	*share.Gateway
-	code    cityid.Code
-	officer cityid.Signer
-	key     *keys.Private // of the gateway
-	cfg     share.Config
-	limits  web.Limits       // of its servers
-	nodes   []share.Node     // none: the engine
-	peers   *http.Client     // nil: one that goes to loopback too
-	clock   func() time.Time // nil: the engine's
-	front   *front
-	peer    *httptest.Server // at the front
-	local   *httptest.Server
-	stop    func()
+	code     cityid.Code
+	officer  cityid.Signer
+	key      *keys.Private // of the gateway
+	cfg      share.Config
+	limits   web.Limits       // of its servers
+	nodes    []share.Node     // none: the engine
+	peers    *http.Client     // nil: one that goes to loopback too
+	clock    func() time.Time // nil: the engine's
+	patience time.Duration    // of its gateway; 0: the usual one
+	front    *front
+	peer     *httptest.Server // at the front
+	local    *httptest.Server
+	ended    atomic.Int32 // connections with it that were closed, but those at the front
+	stop     func()
 }
 
 // front stands at the address that a city's record links to, across restarts of
@@ -85,12 +90,18 @@ func gone(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 // newWorld starts everything. change may alter the gateways' configurations.
 func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
+	return makeWorld(t, false, change)
+}
+
+// makeWorld is newWorld; with tls, gateways speak HTTP/2 with each other.
+func makeWorld(t testing.TB, tls bool, change []func(*world)) *world {
+	t.Helper()
 	e, err := chain.NewEngine(chain.EngineConfig{Genesis: chaintest.Genesis(zone, chaintest.Epoch, chain.EngineValidator())})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
-	w := &world{t: t, engine: e}
+	w := &world{t: t, engine: e, tls: tls}
 	w.backend = func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(rw, `{"path":%q,"query":%q}`, r.URL.Path, r.URL.RawQuery)
@@ -147,6 +158,9 @@ func (w *world) city(code cityid.Code, n int) *city {
 	c.front.put(http.HandlerFunc(gone))
 	c.front.server = httptest.NewUnstartedServer(c.front)
 	address := "http://" + c.front.server.Listener.Addr().String()
+	if w.tls {
+		address = "https" + strings.TrimPrefix(address, "http")
+	}
 	c.front.url, c.peer = address, c.front.server
 	w.t.Cleanup(func() { c.front.server.Close() })
 	a := chaintest.Allocation(code.String(), cityid.KindCity)
@@ -205,12 +219,12 @@ func (w *world) open(c *city) {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	p := share.Parts{Trust: trust, Nodes: c.nodes, Key: c.key, Peers: c.peers, Log: log, Now: c.clock}
+	p := share.Parts{Trust: trust, Nodes: c.nodes, Key: c.key, Peers: c.peers, Log: log, Now: c.clock, Patience: c.patience}
 	if p.Nodes == nil {
 		p.Nodes = []share.Node{w.engine}
 	}
 	if p.Peers == nil {
-		p.Peers = web.NewOutward(true, nil)
+		p.Peers = web.NewOutward(true, w.authorities())
 	}
 	if p.Now == nil {
 		p.Now = w.engine.Now
@@ -221,7 +235,11 @@ func (w *world) open(c *city) {
 	peer, g := web.Wrap(c.Peer(), web.WrapConfig{}), c.Gateway
 	if c.front.server.URL == "" {
 		c.front.server.Config = web.NewServer(c.front, c.limits, nil)
-		c.front.server.Start()
+		if c.front.server.EnableHTTP2 = w.tls; w.tls {
+			c.front.server.StartTLS()
+		} else {
+			c.front.server.Start()
+		}
 	}
 	c.front.put(peer)
 	behind, local := c.serve(peer), c.serve(web.Wrap(c.Local(), web.WrapConfig{}))
@@ -242,6 +260,19 @@ func (w *world) open(c *city) {
 	w.t.Cleanup(c.stop)
 }
 
+// authorities returns what the gateways' certificates are checked by; nil without
+// TLS.
+func (w *world) authorities() *x509.CertPool {
+	if !w.tls {
+		return nil
+	}
+	s := httptest.NewTLSServer(nil) // all have the same certificate
+	defer s.Close()
+	pool := x509.NewCertPool()
+	pool.AddCert(s.Certificate())
+	return pool
+}
+
 // instance opens another instance of a city's gateway, which the city's record does
 // not link to, and returns its address.
 func (w *world) instance(c *city) string {
@@ -258,6 +289,11 @@ func (w *world) instance(c *city) string {
 func (c *city) serve(h http.Handler) *httptest.Server {
 	s := httptest.NewUnstartedServer(nil)
 	s.Config = web.NewServer(h, c.limits, nil)
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			c.ended.Add(1)
+		}
+	}
 	s.Start()
 	return s
 }

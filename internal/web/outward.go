@@ -20,27 +20,28 @@ import (
 var ErrAddress = errors.New("the address is not one on the public network")
 
 // NewOutward returns a client for addresses that others write, such as those of
-// gateways in records. It goes to public addresses alone unless private is set;
-// what counts is the address that is connected to, whatever the name said
-// before. It follows no redirects and asks for no compression. authorities are
-// the certificate authorities it trusts; nil: the system's.
+// gateways in records. It goes to public addresses alone unless private is set,
+// and then to loopback and private networks as well, but never to what only this
+// machine's own link has, such as the metadata service of a cloud. What counts is
+// the address that is connected to, whatever the name said before. It follows no
+// redirects, asks for no compression, and waits long for an answer to begin, since
+// who signs one has it whole before. authorities are the certificate authorities it
+// trusts; nil: the system's.
 func NewOutward(private bool, authorities *x509.CertPool) *http.Client {
 	d := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	if !private {
-		d.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
-			a, err := netip.ParseAddrPort(address)
-			if err != nil || !publicAddr(a.Addr().Unmap()) {
-				return fmt.Errorf("%w: %s", ErrAddress, address)
-			}
-			return nil
+	d.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		a, err := netip.ParseAddrPort(address)
+		if err != nil || !publicAddr(a.Addr().Unmap()) && !(private && privateAddr(a.Addr().Unmap())) {
+			return fmt.Errorf("%w: %s", ErrAddress, address)
 		}
+		return nil
 	}
 	return &http.Client{
 		Transport: &http.Transport{
 			DialContext: d.DialContext, DisableCompression: true, ForceAttemptHTTP2: true,
 			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities},
 			MaxIdleConnsPerHost: 64, MaxConnsPerHost: 256, IdleConnTimeout: 90 * time.Second,
-			TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 90 * time.Second, MaxResponseHeaderBytes: 64 << 10,
+			TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 16 * time.Minute, MaxResponseHeaderBytes: 64 << 10,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -52,8 +53,13 @@ var reserved = []netip.Prefix{
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),
 	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
 	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("100::/64"), netip.MustParsePrefix("2001:db8::/32"),
-	netip.MustParsePrefix("2002::/16"),
+	netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("fec0::/10"),
+	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("192.88.99.0/24"),
 }
+
+// privateAddr reports whether an address is of loopback or of a network that its
+// owner uses as he likes.
+func privateAddr(a netip.Addr) bool { return a.IsLoopback() || a.IsPrivate() }
 
 func publicAddr(a netip.Addr) bool {
 	if !a.IsGlobalUnicast() || a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() {
