@@ -68,6 +68,12 @@ type city struct {
 	stop     func()
 }
 
+// entries returns how many a city's gateway has written down.
+func (c *city) entries() uint64 {
+	s := c.Ledger().Stats()
+	return s.Served + s.Refused + s.Fetched + s.FetchRefused
+}
+
 // front stands at the address that a city's record links to, across restarts of
 // its gateway. What answers there may be replaced.
 type front struct {
