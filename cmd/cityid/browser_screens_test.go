@@ -193,7 +193,8 @@ func (t *tab) look(name, axe string) {
 func (t *tab) check(name, axe string) {
 	t.Helper()
 	if over := eval[float64](t, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
-		t.Errorf("%s: the page is %.0f pixels wider than its window", name, over)
+		wide := eval[string](t, `[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + "#" + e.id + "." + e.className).slice(0, 8).join(" ")`)
+		t.Errorf("%s: the page is %.0f pixels wider than its window: %s", name, over, wide)
 	}
 	if text := eval[string](t, "document.body.innerText"); strings.Contains(text, "⟦") {
 		t.Errorf("%s lacks a text", name)

@@ -93,9 +93,9 @@ func (s *demoSharer) url() string { return fmt.Sprintf("http://localhost:%d", s.
 
 func (s *demoSharer) local() string { return fmt.Sprintf("http://localhost:%d", s.Ports.Local) }
 
-// lampsDataset is what the traffic department of Shijiazhuang publishes.
+// lampsDataset is what Shijiazhuang publishes of its traffic department.
 func lampsDataset() cityid.Code {
-	return cityid.MustParse(demoTraffic.String() + "/" + demoDataClass + "/" + demoLampsItem)
+	return cityid.MustParse(demoCity.String() + "/" + demoDataClass + "/" + demoLampsItem)
 }
 
 // prepareSharing makes or reads what the gateways need.
@@ -305,7 +305,11 @@ func (d *demo) shareData(ctx context.Context, _ *stepTalk) (string, error) {
 	if err := d.oldDepartmentCode(ctx, traffic); err != nil {
 		return "", err
 	}
-	if err := d.publish(ctx, d.sharers[0], lampsDataset(), demoTraffic, traffic); err != nil {
+	city, err := d.folder.signer("shijiazhuang-1")
+	if err != nil {
+		return "", err
+	}
+	if err := d.publish(ctx, d.sharers[0], lampsDataset(), demoCity, city); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s and %s, each behind a gateway of its own,\nand the lamp posts of %s for everybody", d.sharers[0].dataset(), d.sharers[1].dataset(), demoTraffic), nil
