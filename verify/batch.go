@@ -147,6 +147,7 @@ type trimmer struct {
 	held bool // a line feed that may be the last octet
 }
 
+// Write implements [io.Writer].
 func (t *trimmer) Write(b []byte) (int, error) {
 	n := len(b)
 	if n == 0 {
