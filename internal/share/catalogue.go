@@ -3,7 +3,7 @@
 package share
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -52,11 +52,8 @@ func (g *Gateway) makeCatalogue(ctx context.Context) ([]byte, error) {
 		keys = append(keys, cityid.RecordKey(code))
 	}
 	party := cityid.RecordKey(g.cfg.Party)
-	type listed struct {
-		record   dcat.Record
-		document []byte
-	}
-	var list []listed
+	var list []dcat.Listing
+	var host string // of the descriptions' addresses
 	var holder *cityid.Record
 	for part := range slices.Chunk(sortKeys(keys), verify.MaxEntries-1) {
 		r, _, err := g.view.Entries(ctx, sortKeys(append(slices.Clone(part), party)), time.Hour)
@@ -77,48 +74,35 @@ func (g *Gateway) makeCatalogue(ctx context.Context) ([]byte, error) {
 				g.logger.Warn("dataset left out of the catalogue", "dataset", x.Code, "error", err)
 				continue
 			}
-			list = append(list, listed{dcat.Record{
-				Dataset: doc.ID, Digest: x.Content.Dataset.Document, Modified: x.Changed.Time,
-				Chain: r.AsOf.Chain, Height: r.AsOf.Height, Time: cityid.TimeOf(r.AsOf.Time),
-			}, d.documents["datasets"]})
+			host = cmp.Or(host, doc.ID.Host())
+			list = append(list, dcat.Listing{Document: d.documents["datasets"], Changed: x.Changed.Time, AsOf: r.AsOf})
 		}
 	}
-	if holder == nil {
+	switch {
+	case len(g.datasets) == 0:
 		return nil, cityid.Errorf(cityid.ErrNotFound, "%s provides no datasets", g.cfg.Party)
+	case holder == nil:
+		return nil, cityid.Errorf(cityid.ErrNotFound, "%s is not allocated", g.cfg.Party)
+	case len(list) == 0:
+		return nil, cityid.Errorf(cityid.ErrNotFound, "no description served here is the one that its record names")
 	}
-	slices.SortFunc(list, func(a, b listed) int {
-		return bytes.Compare([]byte(a.record.Dataset.String()), []byte(b.record.Dataset.String()))
-	})
-	c, err := g.describeCatalogue(holder)
+	c := g.describeCatalogue(holder)
+	publisher, err := dcat.NewRef(host, g.cfg.Party)
 	if err != nil {
 		return nil, err
 	}
-	documents := make([][]byte, len(list))
-	for i, x := range list {
-		c.Records, documents[i] = append(c.Records, x.record), x.document
-		c.Modified = max(c.Modified, x.record.Modified)
-		if i == 0 {
-			ref, err := dcat.NewRef(x.record.Dataset.Host(), g.cfg.Party)
-			if err != nil {
-				return nil, err
-			}
-			c.Publisher.Coded = dcat.At(ref)
-		}
-	}
-	if len(list) == 0 {
-		return nil, cityid.Errorf(cityid.ErrNotFound, "no description served here is the one that its record names")
-	}
-	return c.Encode(documents)
+	c.Publisher.Coded = dcat.At(publisher)
+	return c.List(list)
 }
 
 // describeCatalogue says whose catalogue it is.
-func (g *Gateway) describeCatalogue(holder *cityid.Record) (*dcat.Catalogue, error) {
-	c := &dcat.Catalogue{
+func (g *Gateway) describeCatalogue(holder *cityid.Record) dcat.Catalogue {
+	c := dcat.Catalogue{
 		ID: g.cfg.URL + "/catalogue", Issued: holder.Changed.Time, Modified: holder.Changed.Time,
 		Publisher: dcat.Agent{Name: holder.Content.Names}, Languages: []string{dcat.EULanguage + "ZHO", dcat.EULanguage + "ENG"},
 	}
 	zh, en := holder.Content.Names.Get("zh"), holder.Content.Names.Get("en")
 	c.Title = cityid.NamesOf(map[string]string{"zh": zh + "数据目录", "en": "Data of " + en})
 	c.Description = cityid.NamesOf(map[string]string{"zh": zh + "经其网关共享的数据集。", "en": "The datasets that " + en + " shares through its gateway."})
-	return c, nil
+	return c
 }
