@@ -4,6 +4,7 @@ package share
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -272,7 +273,7 @@ func refusalOf(err error) error {
 		{ledger.ErrInvalid, cityid.ErrMalformed}, {ledger.ErrNotFound, cityid.ErrNotFound}, {ledger.ErrErased, cityid.ErrNotFound},
 		{ledger.ErrWaiting, cityid.ErrRetry}, {ledger.ErrConflict, cityid.ErrConflict},
 	} {
-		if isError(err, x.is) {
+		if errors.Is(err, x.is) {
 			return web.Refuse(web.Status(x.code), x.code, "%v", err)
 		}
 	}

@@ -19,8 +19,6 @@ const (
 	anchorExpires = 10 * time.Minute // of a transaction
 )
 
-func isError(err, target error) bool { return errors.Is(err, target) }
-
 // anchor closes batches of receipts when they are due and brings their roots onto
 // the chain, one after the other. A chain that does not answer delays that and
 // nothing else.
@@ -68,7 +66,7 @@ func (g *Gateway) anchorNext(ctx context.Context) (done bool, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, anchorTimeout)
 	defer cancel()
-	op := cityid.AnchorReceipts{Party: g.cfg.Party, Log: b.Log, Sequence: b.Sequence, Prev: b.Previous, Root: b.Root, Bucket: b.Bucket()}
+	op := b.Anchor()
 	tx, err := cityid.SignTx(cityid.Body{
 		Chain: g.view.Trust().Statement.Chain, Expires: cityid.TimeOf(g.now().Add(anchorExpires)),
 		Operations: []cityid.Operation{{AnchorReceipts: &op}},

@@ -360,9 +360,6 @@ func (c *evidenceCheck) checkSides() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if _, _, err := ledger.CheckLeaf(&p); err != nil {
-			return "", err
-		}
 		if !bytes.Equal(p.Entry, c.e.Entry) {
 			return "", fmt.Errorf("the proof of %s is of another entry", p.Party)
 		}
@@ -421,13 +418,14 @@ func (c *evidenceCheck) anchoredAt(p *ledger.LeafProof, bundle []byte) (time.Tim
 	}
 	var a cityid.Anchor
 	found, err := r.Entry(cityid.AnchorKey(p.Party, p.Log, p.Sequence), &a)
-	switch {
-	case err != nil:
+	if err != nil {
 		return time.Time{}, err
-	case !found:
+	}
+	if !found {
 		return time.Time{}, fmt.Errorf("%s has not anchored batch %d of log %s", p.Party, p.Sequence, p.Log)
-	case a.Root != p.Root || a.Bucket != ledger.SizeBucket(p.Size):
-		return time.Time{}, fmt.Errorf("%s has anchored another batch %d of log %s", p.Party, p.Sequence, p.Log)
+	}
+	if err := ledger.CheckAnchor(p, &a); err != nil {
+		return time.Time{}, err
 	}
 	return r.AsOf.Time, undecided
 }
