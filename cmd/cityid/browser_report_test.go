@@ -53,7 +53,7 @@ func TestReportInBrowser(t *testing.T) {
 			citizen.open(eval[string](citizen, "location.href"))
 			citizen.has(words["fixed"])
 			citizen.has("new bulb, " + r.name)
-			if eval[bool](citizen, `document.body.innerText.includes("8600")`) {
+			if eval[bool](citizen, `document.body.innerText.includes("311 8600")`) {
 				t.Errorf("%s: the page shows the contact", r.name)
 			}
 		}
