@@ -137,6 +137,7 @@ type answer struct {
 	status    int
 	mediaType string
 	location  string
+	link      string
 	cookies   []*http.Cookie
 	body      []byte
 }
@@ -222,7 +223,7 @@ func (c *Client) try(ctx context.Context, method, address, contentType string, b
 	if int64(len(content)) > limit {
 		return nil, fmt.Errorf("%s: the answer is larger than %d octets", address, limit)
 	}
-	return &answer{response.StatusCode, mediaType, response.Header.Get("Location"), response.Cookies(), content}, nil
+	return &answer{response.StatusCode, mediaType, response.Header.Get("Location"), response.Header.Get("Link"), response.Cookies(), content}, nil
 }
 
 // unreachable returns the error for a request without an answer. One that the

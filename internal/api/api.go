@@ -28,6 +28,11 @@
 //	GET  /v1/agreements/{id}          AgreementAnswer
 //	GET  /v1/anchors/{code}           AnchorPage: a party's receipt logs; ?after_log=NAME &limit=100 (to 1000)
 //	                                  or the anchors of one; ?log=NAME &after=17 &limit=100 (to 1000)
+//	GET  /v1/catalogue                the catalogue of shared data, DCAT-AP as application/ld+json; ?city=CODE &after=CURSOR &limit=200 (to 1000)
+//	GET  /v1/datasets                 DatasetPage; ?q=TEXT &below=CODE &city= &department= &industry= &theme= &class=open &format=JSON
+//	                                  &freshness=late &quality=good &indicator= &state=refused &sort=relevance|modified|quality|code
+//	                                  &facets=false &after=CURSOR &limit=20 (to 100)
+//	GET  /v1/datasets/{code}          DatasetAnswer; or one of the documents as the gateway serves it: ?part=description|schema|policy
 //	GET  /v1/links/{height}           a link to the header of a height, for archiving a bundle; ?from=
 //	GET  /v1/trust                    {"versions": [Trust, ...]}, the first version first
 //	GET  /v1/trust/{version}          Trust
@@ -110,6 +115,15 @@
 // for one, such as that of a receipt, 10 seconds at most and then with 503. A page
 // may hold fewer hits than asked for and still name a next one.
 //
+// # Shared data
+//
+// A node that keeps the catalogue of shared data answers /v1/catalogue and
+// /v1/datasets from it; others answer 404 with the code unsupported. Several values
+// of one condition stand with commas between, themes with blanks, since IRIs may
+// have commas. All pages of /v1/catalogue describe one catalogue, whose IRI is its
+// address without cursor and limit; their union is the whole. So harvesters that
+// follow Link headers and merge graphs have all of it.
+//
 // # Everything else
 //
 // Problems, entity tags and limits are those of package web. The data is public:
@@ -122,6 +136,7 @@ import (
 	"context"
 	_ "embed"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -221,6 +236,7 @@ type Source interface {
 type Config struct {
 	Source Source
 	Search Searcher      // answers searches; nil: there is no index
+	Data   Datasets      // the catalogue of shared data; nil: there is none
 	Writes *web.Limiter  // limits POST for each client address; nil: no limit
 	Wait   time.Duration // longest a post waits for its block; 0: 30 s
 
@@ -234,14 +250,16 @@ type Config struct {
 func Handler(c Config) http.Handler {
 	source := newListings(c.Source)
 	h := &handler{
-		source: source, searcher: c.Search, wait: cmp.Or(c.Wait, 30*time.Second), poll: cmp.Or(c.Poll, pollTime),
+		source: source, searcher: c.Search, datasets: c.Data, turn: source.turn, wait: cmp.Or(c.Wait, 30*time.Second), poll: cmp.Or(c.Poll, pollTime),
 		beat: cmp.Or(c.Beat, defaultBeat), write: cmp.Or(c.Write, defaultWrite),
 		events: newEvents(source), slots: web.NewSlots(cmp.Or(c.Streams, defaultStreams)),
 	}
 	mux := http.NewServeMux()
-	for _, r := range h.routes(c.Writes) {
+	routes := h.routes(c.Writes)
+	for _, r := range routes {
 		mux.Handle(r.pattern, r.methods)
-		if bare, ok := strings.CutSuffix(r.pattern, "/{code...}"); ok {
+		bare, ok := strings.CutSuffix(r.pattern, "/{code...}")
+		if ok && !slices.ContainsFunc(routes, func(r route) bool { return r.pattern == bare }) {
 			mux.Handle(bare, web.Endpoint(web.NotFound)) // or ServeMux would redirect it
 		}
 	}
@@ -252,6 +270,8 @@ func Handler(c Config) http.Handler {
 type handler struct {
 	source   Source
 	searcher Searcher
+	datasets Datasets
+	turn     func(context.Context) (done func(), err error) // to make a listing
 	events   *events
 	slots    *web.Slots
 
@@ -287,6 +307,9 @@ func (h *handler) routes(writes *web.Limiter) []route {
 		{"/v1/agreements", get(jsonEndpoint(h.agreements))},
 		{"/v1/agreements/{id}", get(jsonEndpoint(h.agreement))},
 		{"/v1/anchors/{code...}", get(jsonEndpoint(h.anchors))},
+		{"/v1/catalogue", get(h.catalogue)},
+		{"/v1/datasets", get(jsonEndpoint(h.listDatasets))},
+		{"/v1/datasets/{code...}", get(h.dataset)},
 		{"/v1/links/{height}", get(h.link)},
 		{"/v1/trust", get(jsonEndpoint(h.trust))},
 		{"/v1/trust/next", get(jsonEndpoint(h.nextTrust))},

@@ -111,6 +111,9 @@ func TestDocumentDescribesTypes(t *testing.T) {
 		cityid.TrustStatement{}, cityid.KeySignature{}, cityid.Trust{}, trustVersions{},
 		cityid.Body{}, cityid.TransactionAnswer{}, cityid.BlockTx{}, cityid.Block{}, cityid.BlockPage{}, cityid.Changes{}, cityid.EventTx{}, cityid.Event{},
 		cityid.Dataset{}, cityid.Terms{}, cityid.Agreement{}, cityid.AgreementAnswer{}, cityid.AgreementPage{}, cityid.Anchor{}, cityid.LogHead{}, cityid.AnchorPage{},
+		cityid.NamedCode{}, cityid.DatasetTheme{}, cityid.DatasetPlace{}, cityid.DatasetEntry{}, cityid.FacetValue{}, cityid.DatasetFacet{}, cityid.DatasetMeaning{},
+		cityid.DatasetPage{}, cityid.DatasetDocument{}, cityid.DatasetReason{}, cityid.DatasetDimension{}, cityid.DatasetFinding{}, cityid.DatasetTerm{},
+		cityid.DatasetCrosswalk{}, cityid.DatasetAnswer{},
 	}
 	for _, v := range types {
 		typ := reflect.TypeOf(v)
@@ -166,6 +169,11 @@ func TestDocumentListsNames(t *testing.T) {
 		"ProposalState":  func(i uint8) string { return cityid.ProposalState(i + 1).String() },
 		"DatasetClass":   func(i uint8) string { return cityid.DatasetClass(i + 1).String() },
 		"AgreementState": func(i uint8) string { return cityid.AgreementState(i + 1).String() },
+		"DatasetState":   func(i uint8) string { return cityid.DatasetState(i + 1).String() },
+		"Freshness":      func(i uint8) string { return cityid.Freshness(i + 1).String() },
+		"Quality":        func(i uint8) string { return cityid.Quality(i + 1).String() },
+		"DatasetSort":    func(i uint8) string { return cityid.DatasetSort(i + 1).String() },
+		"DatasetPart":    func(i uint8) string { return cityid.DatasetPart(i + 1).String() },
 		"Disclosure":     func(i uint8) string { return cityid.Disclosure(i + 1).String() },
 	}
 	for name, text := range lists {
