@@ -30,7 +30,8 @@
 // No gateway delays another. Each is visited by itself, at most four documents at
 // a time and a minute in a row, by one of 32 visitors; one that failed or was slow
 // comes to eight other visitors, who ask for one document at a time, and not
-// before a pause that doubles from ten seconds to an hour. A document has 256 KiB
+// before a pause of five seconds, or a quarter of the time it has been failing, up to
+// an hour. A document has 256 KiB
 // at most and twenty seconds to come. All documents of one gateway take 512 MiB at
 // most, and all together 8 GiB; a dataset beyond that says so. Gateways are
 // asked at public addresses over HTTPS alone, unless [Options] allows others, and
@@ -109,8 +110,8 @@ type Options struct {
 	Timeout    time.Duration // for one document; 20 s
 	Visit      time.Duration // for one gateway in a row; 1 min
 	Recheck    time.Duration // until a gateway is asked again; 6 h
-	Pause      time.Duration // after a gateway failed first; 10 s, doubled up to 360 times that
-	Retry      time.Duration // after a dataset failed first; 1 min, doubled up to 360 times that
+	Pause      time.Duration // before a gateway that failed is asked again; 5 s at first, and 720 times that at most
+	Retry      time.Duration // the same of one dataset's documents; 30 s
 }
 
 func (o Options) withDefaults() Options {
@@ -127,8 +128,8 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Timeout, 20*time.Second)
 	setDefault(&o.Visit, time.Minute)
 	setDefault(&o.Recheck, 6*time.Hour)
-	setDefault(&o.Pause, 10*time.Second)
-	setDefault(&o.Retry, time.Minute)
+	setDefault(&o.Pause, 5*time.Second)
+	setDefault(&o.Retry, 30*time.Second)
 	return o
 }
 

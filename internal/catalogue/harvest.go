@@ -91,7 +91,7 @@ func (c *Catalogue) visit(ctx context.Context, v *visit) error {
 		return tally.broken
 	}
 	if tally.failed != "" {
-		c.o.Log.Warn("gateway does not answer", "gateway", v.gateway.address, "failures", state.Failures, "again", state.Next.Std(), "error", tally.failed)
+		c.o.Log.Warn("gateway does not answer", "gateway", v.gateway.address, "since", state.Since.Std(), "again", state.Next.Std(), "error", tally.failed)
 	}
 	_, err := c.write(ctx, func(b *batch) ([]change, error) { return nil, b.setGateway(v.gateway.address, state) })
 	return err
@@ -187,7 +187,7 @@ func (c *Catalogue) record(ctx context.Context, id int64, read *row, got []*fetc
 		*after = *before
 		after.Parts = append([]part(nil), before.Parts...)
 		same := before.Entry.Published != nil && read.Entry.Published != nil && *before.Entry.Published == *read.Entry.Published
-		failed, stale, described := false, false, false
+		failed, stale, described, silent := false, false, false, false
 		for _, f := range got {
 			p := after.part(f.part)
 			if !same || p == nil || p.Digest != f.want {
@@ -197,14 +197,18 @@ func (c *Catalogue) record(ctx context.Context, id int64, read *row, got []*fetc
 			if err := after.accept(b, p, f, c.now()); err != nil {
 				return nil, err
 			}
+			silent = silent || f.silent != nil
 			failed, described = failed || p.State != cityid.DatasetCurrent, described || f.described != nil
 		}
-		if failed {
-			after.Failures++
-		} else {
-			after.Failures = 0
+		if !failed {
+			after.Failing = 0
+		} else if after.Failing == 0 {
+			after.Failing = c.now()
 		}
-		if after.Next = c.nextAfter(after.Failures); stale {
+		if after.Next = c.nextAfter(after.Failing); silent {
+			after.Next = unix(c.o.Now().Add(backoff(c.o.Pause, c.o.Now().Sub(after.Failing.Std()))))
+		}
+		if stale {
 			after.Next = c.now()
 		}
 		if described {
@@ -249,8 +253,7 @@ func (c *Catalogue) later(ctx context.Context, id int64, why error) error {
 		}
 		after := &row{}
 		*after = *before
-		after.Failures++
-		after.Next = c.nextAfter(after.Failures)
+		after.Next = c.nextAfter(c.now())
 		return []change{{row: after}}, b.putChanged(after, before)
 	})
 	return err

@@ -45,12 +45,12 @@ type gateway struct {
 	down    atomic.Pointer[string] // why it does not answer; nil: it does, or was not asked
 
 	// under plan.mu
-	queue    []*job
-	busy     bool
-	slow     bool // it took long the last time
-	failures int  // visits in a row that failed
-	next     time.Time
-	octets   int64 // held of its documents
+	queue  []*job
+	busy   bool
+	slow   bool      // it took long the last time
+	since  time.Time // of the first of visits in a row that failed; zero: it answers
+	next   time.Time
+	octets int64 // held of its documents
 }
 
 func newPlan(o *Options) *plan {
@@ -78,7 +78,7 @@ func (p *plan) restore(address string, s gatewayState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	g := p.gateway(address)
-	g.failures, g.next = s.Failures, s.Next.Std()
+	g.since, g.next = s.Since.Std(), s.Next.Std()
 	g.down.Store(&s.Detail)
 }
 
@@ -194,7 +194,7 @@ func (p *plan) next(now time.Time) (*visit, time.Duration) {
 		sooner(p.waiting[0].next)
 	}
 	for g := range p.ready {
-		suspect := g.failures > 0 || g.slow
+		suspect := !g.since.IsZero() || g.slow
 		switch {
 		case g.busy:
 		case g.next.After(now):
@@ -220,7 +220,7 @@ func (p *plan) next(now time.Time) (*visit, time.Duration) {
 func (j *job) choose() *gateway {
 	best := j.gateways[0]
 	for _, g := range j.gateways {
-		if g.failures == 0 {
+		if g.since.IsZero() {
 			return g
 		}
 		if g.next.Before(best.next) {
@@ -271,20 +271,22 @@ func (p *plan) leave(v *visit, answered bool, slow bool, why string, now time.Ti
 	}
 	switch {
 	case why != "":
-		g.failures++
-		g.next = now.Add(backoff(p.o.Pause, g.failures))
+		if g.since.IsZero() {
+			g.since = now
+		}
+		g.next = now.Add(backoff(p.o.Pause, now.Sub(g.since)))
 		g.down.Store(&why)
 		changed = true
 		p.reroute(g)
 	case answered:
-		changed = g.failures > 0
-		g.failures, g.next = 0, time.Time{}
+		changed = !g.since.IsZero()
+		g.since, g.next = time.Time{}, time.Time{}
 		g.down.Store(nil)
 	}
 	g.slow = slow
 	p.wake()
-	if g.failures > 0 {
-		state = gatewayState{g.failures, unix(g.next), why}
+	if !g.since.IsZero() {
+		state = gatewayState{unix(g.since), unix(g.next), why}
 	}
 	return state, changed
 }
@@ -309,14 +311,11 @@ func (p *plan) reroute(g *gateway) {
 	}
 }
 
-// backoff returns how long to wait after so many failures in a row: first, doubled
-// each time up to 360 times that, and a fifth more or less.
-func backoff(first time.Duration, failures int) time.Duration {
-	d := first
-	for i := 1; i < failures && d < 360*first; i++ {
-		d *= 2
-	}
-	return around(min(d, 360*first))
+// backoff returns how long to wait after something has failed for a while: a
+// quarter of that, from first up to 720 times first, and a fifth more or less. So
+// what works again is noticed soon, by the measure of how long it did not.
+func backoff(first, failing time.Duration) time.Duration {
+	return around(min(max(failing/4, first), 720*first))
 }
 
 // around spreads what would fall together.
@@ -364,11 +363,12 @@ func (h *jobHeap) Pop() any {
 	return j
 }
 
-// nextAfter returns when to ask again after an attempt.
-func (c *Catalogue) nextAfter(failures int) cityid.Time {
+// nextAfter returns when to ask again after an attempt of something that has been
+// failing since a time, 0 for not at all.
+func (c *Catalogue) nextAfter(since cityid.Time) cityid.Time {
 	d := around(c.o.Recheck)
-	if failures > 0 {
-		d = backoff(c.o.Retry, failures)
+	if now := c.o.Now(); since != 0 {
+		d = backoff(c.o.Retry, now.Sub(since.Std()))
 	}
 	return unix(c.o.Now().Add(d))
 }

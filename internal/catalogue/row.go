@@ -29,7 +29,7 @@ func (c *Catalogue) retarget(ctx context.Context, b *batch, r *resolver, t *targ
 	after.Above, after.Over = t.above, t.industries
 	now := c.now()
 	if !slices.Equal(after.Gateways, c.usable(t.gateways)) {
-		after.Gateways, after.Failures, after.Next = c.usable(t.gateways), 0, now
+		after.Gateways, after.Failing, after.Next = c.usable(t.gateways), 0, now
 		for i := range after.Parts {
 			after.Parts[i].ETag = ""
 		}
@@ -74,7 +74,7 @@ func (r *row) publish(b *batch, d *cityid.Dataset, now cityid.Time) error {
 	want := map[cityid.DatasetPart]cityid.Digest{}
 	if d != nil {
 		want[cityid.PartDescription], want[cityid.PartSchema], want[cityid.PartPolicy] = d.Document, d.Schema, d.Policy
-		r.Failures, r.Next = 0, now
+		r.Failing, r.Next = 0, now
 	}
 	var parts []part
 	for kind := cityid.PartDescription; kind.Valid(); kind++ {

@@ -55,8 +55,8 @@ type row struct {
 	Line     []cityid.Code       `json:"line"`               // Above, the publisher and all industries: by these the dataset is found
 	Words    []string            `json:"words,omitempty"`    // to find it by, besides what Entry has
 	Parts    []part              `json:"parts,omitempty"`
-	Failures int                 `json:"failures,omitempty"` // attempts in a row that brought nothing
-	Next     cityid.Time         `json:"next,omitempty"`     // of the next attempt; 0: none
+	Failing  cityid.Time         `json:"failing,omitempty"` // since when attempts bring nothing; 0: they do
+	Next     cityid.Time         `json:"next,omitempty"`    // of the next attempt; 0: none
 }
 
 // part is one document of a dataset.
@@ -86,9 +86,9 @@ type meta struct {
 
 // gatewayState is what is remembered of a gateway.
 type gatewayState struct {
-	Failures int         `json:"failures"`
-	Next     cityid.Time `json:"next"`
-	Detail   string      `json:"detail"`
+	Since  cityid.Time `json:"since"` // when it began to fail
+	Next   cityid.Time `json:"next"`
+	Detail string      `json:"detail"`
 }
 
 // store is the open file.
