@@ -21,6 +21,25 @@ func datasetCommand() *command {
 		name: "dataset", short: "describe data that you share, and see what others share",
 		sub: []*command{
 			{
+				name: "list", short: "list what cities share, best described first",
+				long: "The node's catalogue knows the descriptions that it harvested from the gateways of all cities and\ncompared with the registry. --facets counts what each condition would leave. Exit code 3 says that nothing\nwas found.",
+				examples: []string{
+					"cityid dataset list --class open --sort modified",
+					"cityid dataset list --city MA.156.1301 --facets",
+					"cityid dataset list --state refused,invalid --format csv",
+				},
+				setup: datasetSearch(false),
+			},
+			{
+				name: "search", args: "TEXT", short: "find what cities share by words, a code, or a number of another system",
+				long: "Words are found in titles first, then in keywords, names and descriptions. The former number of a\ndepartment, or a foreign number of an industry, finds its datasets, also after a merger: as it is, or as\nSCHEME:VALUE.",
+				examples: []string{
+					"cityid dataset search 空气质量 --freshness fresh",
+					"cityid dataset search gb-t-4754:I65",
+				},
+				setup: datasetSearch(true),
+			},
+			{
 				name: "publish", args: "CODE", short: "let the record of a dataset say what is shared",
 				long: "The record names the digests of the documents that your gateway serves: the description (DCAT-AP),\nthe usage policy in it (ODRL), and the JSON Schema of the answers. They are checked first. Gateways serve\nexactly the octets that were digested: --published writes them.",
 				examples: []string{
@@ -43,7 +62,7 @@ func datasetCommand() *command {
 				setup:    datasetCheck,
 			},
 			{
-				name: "show", args: "CODE", short: "show what a dataset's record says, and whether a document is the one it names",
+				name: "show", args: "CODE", short: "show what a dataset's record and the catalogue say, and whether a document is the one published",
 				examples: []string{"cityid dataset show MA.156.1301.03/20.030101/AIR1", "cityid dataset show MA.156.1301.03/20.030101/AIR1 --document dataset.jsonld"},
 				setup:    datasetShow,
 			},
@@ -257,6 +276,11 @@ func datasetCheck(f *flags) func(context.Context, []string) error {
 		t.rows = append(t.rows, []string{"points", fmt.Sprintf("%d of 100", score.Points)})
 		for _, x := range score.Dimensions {
 			t.rows = append(t.rows, []string{"", fmt.Sprintf("%s %d of %d", x.Words.In(f.lang), x.Points, x.Of)})
+			for _, p := range x.Parts {
+				if p.Points == 0 {
+					t.rows = append(t.rows, []string{"", fmt.Sprintf("-%d %s", p.Of, p.Words.In(f.lang))})
+				}
+			}
 		}
 		if err := f.print(t); err != nil {
 			return err
@@ -291,7 +315,11 @@ func datasetShow(f *flags) func(context.Context, []string) error {
 		if a.Record.Kind != cityid.KindDataset || d == nil {
 			return cityid.Errorf(cityid.ErrNotFound, "the record of %s, %s %s, does not say what is shared", code, describe.Status(f.lang, a.Record.Status), describe.Kind(f.lang, a.Record.Kind))
 		}
-		t := fields(a, "code", a.Display)
+		v := struct {
+			*cityid.RecordAnswer
+			Catalogue *cityid.DatasetAnswer `json:"catalogue,omitempty"`
+		}{RecordAnswer: a}
+		t := fields(&v, "code", a.Display)
 		for _, n := range a.Record.Content.Names {
 			t.rows = append(t.rows, []string{"name (" + n.Lang + ")", n.Text})
 		}
@@ -301,6 +329,9 @@ func datasetShow(f *flags) func(context.Context, []string) error {
 			t.rows = append(t.rows, []string{"link " + l.Rel, l.Href})
 		}
 		t.rows = append(t.rows, []string{"as of", asOf(a.AsOf)})
+		if v.Catalogue, err = f.fromCatalogue(ctx, c, code, t); err != nil {
+			return err
+		}
 		if err := f.print(t); err != nil {
 			return err
 		}

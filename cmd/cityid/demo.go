@@ -22,6 +22,7 @@ package main
 //	labels/*           a field label and a certificate
 //	sjz-01.cityid      the bundle of a department
 //	sharing/*          descriptions of shared data, and what each gateway keeps
+//	catalogue.sqlite   what the first node has harvested of what cities share
 //	fetch.evidence     that Tianjin fetched from Shijiazhuang
 //	demo.log           warnings of the nodes
 //
@@ -41,6 +42,7 @@ import (
 
 	"cityid"
 	"cityid/client"
+	"cityid/internal/api"
 	"cityid/internal/chain"
 	"cityid/internal/index"
 	"cityid/internal/web"
@@ -121,6 +123,7 @@ type demo struct {
 	closers []func() error    // of what the pages need
 	origins []string          // of the institutes' pages
 	search  *index.Index      // of the first node
+	data    api.Datasets      // the catalogue of what cities share
 
 	sharers    []*demoSharer // cities that share data
 	agreements []demoAgreement
@@ -228,7 +231,7 @@ func (d *demo) serve(ctx context.Context, l net.Listener, served chan<- error) e
 	if err != nil {
 		return err
 	}
-	s.search = d.search
+	s.search, s.data = d.search, d.data
 	h, err := s.handler(d.network.nodes[0], demoApex, sites)
 	if err != nil {
 		return err

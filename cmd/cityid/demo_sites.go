@@ -34,6 +34,12 @@ func (d *demo) openSites(ctx context.Context) ([]site, error) {
 	}
 	d.closers = append(d.closers, func() error { stop(); return nil })
 	d.search = x
+	k, stopData, err := (&catalogueConfig{Private: true}).open(ctx, d.folder.file("catalogue.sqlite"), d.address, d.network.nodes[0], d.folder.log)
+	if err != nil {
+		return nil, err
+	}
+	d.closers = append(d.closers, func() error { stopData(); return nil })
+	d.data = k
 	test, err := d.testKeys()
 	if err != nil {
 		return nil, err
@@ -73,7 +79,7 @@ func (d *demo) openSites(ctx context.Context) ([]site, error) {
 			return nil, err
 		}
 		c := portal.Config{
-			Source: d.network.nodes[0], Index: x, Office: o, Origin: origin, Public: d.public, Demo: true,
+			Source: d.network.nodes[0], Index: x, Catalogue: k, Office: o, Origin: origin, Public: d.public, Demo: true,
 			Name:   map[string]string{"zh": "城市标识 · 演示研究院" + []string{"甲", "乙", "丙"}[i], "en": "cityid · Demo Institute " + "ABC"[i:i+1]},
 			Limits: portal.NewLimits(), TestKeys: test, Example: demoExample, Log: d.folder.log,
 			Gateways: gateways, Member: demoInstitutes[i], EvidenceKey: evidence, DeliverTo: demoLoopback,

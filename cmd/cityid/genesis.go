@@ -43,6 +43,10 @@ func defaultRule() cityid.Rule {
 	}
 }
 
+// industryPatterns are sections, divisions, groups and classes, as both GB/T 4754
+// and ISIC write them with the section's letter.
+var industryPatterns = []string{"@", "@##", "@###", "@####"}
+
 // defaultSchemes are the crosswalk schemes a network starts with. The apex
 // agrees to every entry of the national ones; old department codes are free.
 func defaultSchemes(apex cityid.Code) []cityid.Scheme {
@@ -51,6 +55,8 @@ func defaultSchemes(apex cityid.Code) []cityid.Scheme {
 		{Name: "gb2260", Titles: title("中华人民共和国行政区划代码", "Codes for the administrative divisions of China (GB/T 2260)"), Owner: apex, Patterns: []string{"######"}},
 		{Name: "cjt553", Titles: title("城市基础设施部件编码", "Codes for urban components (CJ/T 553)"), Patterns: []string{"#####################"}},
 		{Name: "unlocode", Titles: title("联合国口岸及相关地点代码", "UN/LOCODE"), Owner: apex, Patterns: []string{"@@???"}},
+		{Name: "gb-t-4754", Titles: title("国民经济行业分类", "Industries of the national economy (GB/T 4754)"), Owner: apex, Patterns: industryPatterns},
+		{Name: "isic", Titles: title("国际标准行业分类", "International Standard Industrial Classification (ISIC)"), Owner: apex, Patterns: industryPatterns},
 		{Name: "department", Titles: title("部门旧编码", "Former code of a department")},
 		{Name: "asset", Titles: title("部门资产旧编号", "Former asset number of a department")},
 	}

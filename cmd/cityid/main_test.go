@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,7 +49,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"freeport": freePort, "await": await, "exits": exits, "flipbytes": flipBytes, "rows": rows, "awaitsize": awaitSize, "extract": extract, "swap": swap,
+			"freeport": freePort, "await": await, "exits": exits, "awaitoutput": awaitOutput, "flipbytes": flipBytes, "rows": rows, "awaitsize": awaitSize, "extract": extract, "swap": swap,
 			"reportlink": reportLink, "flipreceipt": flipReceipt, "forgereceipt": forgeReceipt, "fetch": fetch, "policy": writePolicy, "field": field,
 		},
 	}
@@ -94,6 +95,23 @@ func await(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("%s does not answer: %v", args[0], err)
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// awaitOutput runs a command until it succeeds and prints what matches a regular
+// expression, on either stream, which can then be looked at with stdout and stderr:
+// awaitoutput PATTERN COMMAND...
+func awaitOutput(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := regexp.Compile(args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		err := ts.Exec(args[1], args[2:]...)
+		if err == nil && (want.MatchString(ts.ReadFile("stdout")) || want.MatchString(ts.ReadFile("stderr"))) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("never: %v\n%s\n%s", err, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+		}
 	}
 }
 

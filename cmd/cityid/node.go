@@ -208,6 +208,7 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 	f.Var(&peers, "peer", "a node to stay connected to, as `id@host:port`; several times")
 	f.DurationVar(&cfg.Heartbeat, "heartbeat", chain.DefaultHeartbeat, "after how long an idle network makes an empty block")
 	f.BoolVar(&s.NoIndex, "no-index", false, "keep no search index and answer no searches; only with --no-pages")
+	s.Data.setup(f)
 	level := f.String("log-level", "info", "debug, info, warn or error")
 	jsonLog := f.Bool("log-json", false, "write the log as JSON lines")
 	return func(ctx context.Context, args []string) error {

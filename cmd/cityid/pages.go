@@ -96,7 +96,8 @@ type pagesConfig struct {
 	DeliverTo   []netip.Prefix // networks evidence may be sent to besides the public ones
 	Intake      *cityid.Signer // brings applications onto the chain; nil: a clerk does
 
-	Gateways portal.Gateways // of cities whose data the pages show; nil: none
+	Gateways  portal.Gateways  // of cities whose data the pages show; nil: none
+	Catalogue portal.Catalogue // of shared data; nil: none
 }
 
 // open opens what the pages need, and returns what closes it again.
@@ -114,7 +115,7 @@ func (c *pagesConfig) open(ctx context.Context, from source, x *index.Index, log
 		}
 	}
 	config := portal.Config{
-		Source: from, Index: x, Office: o, Origin: c.Origin, Name: c.Name, Limits: portal.NewLimits(), Log: log,
+		Source: from, Index: x, Catalogue: c.Catalogue, Office: o, Origin: c.Origin, Name: c.Name, Limits: portal.NewLimits(), Log: log,
 		Member: c.Member, EvidenceKey: c.EvidenceKey, DeliverTo: c.DeliverTo, Intake: c.Intake, Gateways: c.Gateways,
 	}
 	if c.Public != "" {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,9 +33,11 @@ type serving struct {
 	Streams int            // streams of events at a time; 0: the default of package api
 	Pages   pagesConfig
 	NoIndex bool // keep no search index; the pages must be off then
+	Data    catalogueConfig
 	Log     *slog.Logger
 
 	search api.Searcher // nil: searches are not answered
+	data   api.Datasets // nil: there is no catalogue of shared data
 }
 
 // drain is how long running requests may take to finish when a server stops.
@@ -46,7 +49,7 @@ func (s *serving) api(from api.Source) http.Handler {
 	if s.Writes > 0 {
 		limit = web.NewLimiter(web.LimiterConfig{Every: time.Second / time.Duration(s.Writes), Burst: 2 * s.Writes, Clients: 100_000})
 	}
-	return api.Handler(api.Config{Source: from, Search: s.search, Writes: limit, Streams: s.Streams})
+	return api.Handler(api.Config{Source: from, Search: s.search, Data: s.data, Writes: limit, Streams: s.Streams})
 }
 
 // serve answers until ctx ends or the node halts. ready is called with the
@@ -64,6 +67,14 @@ func (s *serving) serve(ctx context.Context, n *chain.Node, ready func(net.Addr)
 		}
 		defer stop()
 		s.search = x
+	}
+	if !s.Data.Off {
+		k, stop, err := s.Data.open(ctx, filepath.Join(s.Pages.Folder, "catalogue.sqlite"), s.address(), n, s.Log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		s.data, s.Pages.Catalogue = k, k
 	}
 	sites, closeSites, err := s.Pages.open(ctx, n, x, s.Log)
 	if err != nil {
@@ -101,6 +112,14 @@ func (s *serving) serve(ctx context.Context, n *chain.Node, ready func(net.Addr)
 		return errors.Join(halted, err)
 	}
 	return err
+}
+
+// address is where what the node serves has its lasting names.
+func (s *serving) address() string {
+	if a := cmp.Or(s.Pages.Public, s.Pages.Origin); a != "" {
+		return a
+	}
+	return defaultOrigin(s.Listen, s.Cert != "")
 }
 
 // listen is web.Listen with what to do about a port that another program has.

@@ -375,6 +375,17 @@ func (pg *page) changed(before, after *cityid.Record) []string {
 	}
 	say(at(before) != at(after), "code.changed.location")
 	say(!slices.Equal(before.Content.Documents, after.Content.Documents), "code.changed.documents")
+	shared := func(r *cityid.Record) cityid.Dataset {
+		if r.Content.Dataset == nil {
+			return cityid.Dataset{}
+		}
+		return *r.Content.Dataset
+	}
+	was, is := shared(before), shared(after)
+	say(was.Class != is.Class && is.Class != 0, "code.changed.class", describe.DatasetClass(pg.Lang, is.Class))
+	say(was.Document != is.Document, "code.changed.description")
+	say(was.Schema != is.Schema, "code.changed.schema")
+	say(was.Policy != is.Policy, "code.changed.usage")
 	say(!slices.Equal(before.Content.Hosts, after.Content.Hosts), "code.changed.hosts")
 	say(before.Sealed != after.Sealed, "code.changed.sealed")
 	return out

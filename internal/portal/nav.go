@@ -18,12 +18,16 @@ func (pg *page) Nav() []navItem {
 		screens   []string // templates that belong to it
 	}{
 		{"/search", "page.nav.search", []string{"search", "map", "code"}},
+		{"/data", "page.nav.data", []string{"data"}},
 		{"/verify", "page.nav.verify", []string{"verify", "scan"}},
 		{"/apply", "page.nav.apply", []string{"apply"}},
 		{"/review", "page.nav.review", []string{"review", "officers"}},
 		{"/work", "page.nav.work", []string{"work", "labels", "field", "imports"}},
 		{"/chain", "page.nav.chain", []string{"chain"}},
 	} {
+		if e.path == "/data" && pg.Catalogue == nil {
+			continue
+		}
 		item := navItem{URL: pg.URL(e.path), Text: pg.T(e.key)}
 		for _, s := range e.screens {
 			item.Current = item.Current || pg.Screen == s || strings.HasPrefix(pg.Screen, s+"_")

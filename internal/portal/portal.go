@@ -88,6 +88,8 @@ type Config struct {
 	Name   map[string]string // what the portal calls itself, by language; empty: "cityid"
 	Demo   bool              // say on every page that the codes are not official
 
+	Catalogue Catalogue // what cities share; nil: there are no pages about it
+
 	Office   *office.Office // what is kept off the chain; nil: the pages only show the registry
 	Limits   *Limits        // nil: none
 	TestKeys []TestKey      // offered to everybody; for demonstrations alone
@@ -214,7 +216,7 @@ func (p *portal) handler() http.Handler {
 func (p *portal) screens() map[string]endpoint {
 	out := p.readScreens()
 	for _, more := range []map[string]endpoint{
-		p.chainScreens(), p.verifyScreens(), p.attestationScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(), p.importScreens(), p.workScreens(), p.labelScreens(), p.fieldScreens(), p.reportScreens(),
+		p.chainScreens(), p.verifyScreens(), p.attestationScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(), p.importScreens(), p.workScreens(), p.labelScreens(), p.fieldScreens(), p.dataScreens(), p.reportScreens(),
 	} {
 		maps.Copy(out, more)
 	}

@@ -117,6 +117,7 @@ func genesis(name string) *chain.Genesis {
 					{Kind: cityid.KindOrganisation, Parents: []cityid.Kind{cityid.KindAuthority}, Languages: []string{"zh"}},
 					{Kind: cityid.KindClass, Parents: append(holders, cityid.KindClass)},
 					{Kind: cityid.KindObject, Parents: []cityid.Kind{cityid.KindClass, cityid.KindObject}},
+					{Kind: cityid.KindDataset, Parents: []cityid.Kind{cityid.KindClass, cityid.KindObject}},
 				},
 				Classes: []cityid.ClassRule{{Prefix: "20.0201", Disclosure: cityid.DisclosureSealed}, {Prefix: "20.0301", Disclosure: cityid.DisclosureCoarse}},
 			},
