@@ -158,7 +158,8 @@ func (v *View) provenAnchor(ctx context.Context, p *ledger.LeafProof) ([]byte, e
 	return latest, nil
 }
 
-// localEvidence answers with the evidence of an entry.
+// localEvidence answers with the evidence of an entry; with ?agreement=ID, only if
+// it is of a fetch under that agreement.
 func (g *Gateway) localEvidence(w http.ResponseWriter, r *http.Request) error {
 	var entry cityid.Digest
 	if err := entry.UnmarshalText([]byte(r.PathValue("entry"))); err != nil || entry.IsZero() {
@@ -167,6 +168,9 @@ func (g *Gateway) localEvidence(w http.ResponseWriter, r *http.Request) error {
 	e, err := g.Evidence(r.Context(), entry)
 	if err != nil {
 		return fetchProblem(err)
+	}
+	if v := r.URL.Query(); v.Has("agreement") && v.Get("agreement") != e.Agreement.String() {
+		return cityid.Errorf(cityid.ErrNotFound, "entry %s is of a fetch under another agreement than %.70q", entry, v.Get("agreement"))
 	}
 	b, err := e.Encode()
 	if err != nil {

@@ -65,6 +65,7 @@ func (g *Gateway) localRoutes() *http.ServeMux {
 		"/v1/latest":               get(g.localLatest),
 		"/v1/replay":               get(g.localReplay),
 		"/v1/evidence/{entry}":     get(g.localEvidence),
+		"/v1/log":                  get(g.localLog),
 		"/":                        web.Endpoint(web.NotFound),
 	} {
 		mux.Handle(pattern, h)
