@@ -86,6 +86,13 @@ func (d *demo) openSites(ctx context.Context) ([]site, error) {
 		}
 		if i == 0 { // at A applications reach the chain by themselves; at B and C a clerk brings them
 			c.Intake = &intake
+			for _, s := range d.sharers { // and the officers of the cities that share data work there
+				k, err := d.folder.key(s.name+"-encrypt", keys.X25519)
+				if err != nil {
+					return nil, err
+				}
+				c.PurposeKeys = append(c.PurposeKeys, k)
+			}
 		}
 		h, err := portal.New(c)
 		if err != nil {

@@ -254,7 +254,7 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 // deskFlags are what makes the pages those of an institution.
 type deskFlags struct {
 	member, evidenceKey, intakeKey, deliverTo string
-	gateways                                  list
+	gateways, purposeKeys                     list
 	secret                                    secrets
 }
 
@@ -263,7 +263,8 @@ func (d *deskFlags) setup(f *flags) {
 	f.StringVar(&d.evidenceKey, "evidence-key", "", "the institution's x25519 key (`name` or file), which opens evidence")
 	f.StringVar(&d.intakeKey, "intake-key", "", "a key (`name` or file) with no role but intake, which brings applications onto the chain as they are handed in, and signs the receipts of reports")
 	f.StringVar(&d.deliverTo, "deliver-to", "", "`networks` evidence may be sent to besides public addresses, separated by commas")
-	f.Var(&d.gateways, "gateway", "where this machine reaches the local side of a city's gateway, as `code=address`, for its dashboard; several times")
+	f.Var(&d.gateways, "gateway", "where this machine reaches the local side of a city's gateway, as `code=address`, for its dashboard, and for agreements of those whose officers work here; several times")
+	f.Var(&d.purposeKeys, "purpose-key", "an x25519 key (`name` or file) of a code whose officers work here, with which purposes of requests for its data are shown; several times for several")
 	d.secret.flags(f)
 }
 
@@ -290,19 +291,33 @@ func (d *deskFlags) open(ctx context.Context, f *flags, c *pagesConfig) (err err
 		signer := signerOf(k)
 		c.Intake = &signer
 	}
+	for _, name := range d.purposeKeys {
+		k, err := d.reader(ctx, f, "--purpose-key", name)
+		if err != nil {
+			return err
+		}
+		c.PurposeKeys = append(c.PurposeKeys, k)
+	}
 	if d.evidenceKey == "" {
 		return nil
 	}
 	if d.member == "" {
 		return usagef("--evidence-key goes with --member: whose evidence does it open?")
 	}
-	if c.EvidenceKey, err = f.openKey(ctx, d.evidenceKey, &d.secret); err != nil {
-		return err
+	c.EvidenceKey, err = d.reader(ctx, f, "--evidence-key", d.evidenceKey)
+	return err
+}
+
+// reader opens a key that decrypts.
+func (d *deskFlags) reader(ctx context.Context, f *flags, flag, name string) (*keys.Private, error) {
+	k, err := f.openKey(ctx, name, &d.secret)
+	if err != nil {
+		return nil, err
 	}
-	if c.EvidenceKey.Public().Algorithm() != keys.X25519 {
-		return usagef("--evidence-key %s: want an x25519 key: cityid key new evidence --algorithm x25519", d.evidenceKey)
+	if k.Public().Algorithm() != keys.X25519 {
+		return nil, usagef("%s %s: want an x25519 key: cityid key new evidence --algorithm x25519", flag, name)
 	}
-	return nil
+	return k, nil
 }
 
 // runNode opens and starts a node and answers until ctx ends.

@@ -96,8 +96,9 @@ type pagesConfig struct {
 	DeliverTo   []netip.Prefix // networks evidence may be sent to besides the public ones
 	Intake      *cityid.Signer // brings applications onto the chain; nil: a clerk does
 
-	Gateways  portal.Gateways  // of cities whose data the pages show; nil: none
-	Catalogue portal.Catalogue // of shared data; nil: none
+	Gateways    portal.Gateways  // of cities whose data the pages show, and whose officers work here; nil: none
+	Catalogue   portal.Catalogue // of shared data; nil: none
+	PurposeKeys []*keys.Private  // open purposes of requests, besides EvidenceKey
 }
 
 // open opens what the pages need, and returns what closes it again.
@@ -117,6 +118,7 @@ func (c *pagesConfig) open(ctx context.Context, from source, x *index.Index, log
 	config := portal.Config{
 		Source: from, Index: x, Catalogue: c.Catalogue, Office: o, Origin: c.Origin, Name: c.Name, Limits: portal.NewLimits(), Log: log,
 		Member: c.Member, EvidenceKey: c.EvidenceKey, DeliverTo: c.DeliverTo, Intake: c.Intake, Gateways: c.Gateways,
+		PurposeKeys: c.PurposeKeys,
 	}
 	if c.Public != "" {
 		if config.Public, err = label.ParsePublicURL(c.Public); err != nil {

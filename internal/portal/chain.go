@@ -200,6 +200,8 @@ type txData struct {
 	Refused string
 	Digest  string
 	Raw     bool
+
+	Agreements []agreementView // that it is about
 }
 
 // txPage shows one transaction in words.
@@ -215,7 +217,7 @@ func (p *portal) txPage(w http.ResponseWriter, r *http.Request, pg *page) error 
 	row := pg.txRow(&cityid.BlockTx{Receipt: t.Receipt, Body: t.Body})
 	data := &txData{Receipt: &t.Receipt, Body: t.Body, Tag: row.Tag, Refused: row.Refused, Raw: len(t.Raw) > 0}
 	if t.Body != nil {
-		data.Words = describe.Operations(pg.Lang, t.Body.Operations)
+		data.Words, data.Agreements = describe.Operations(pg.Lang, t.Body.Operations), pg.agreementsIn(t.Body.Operations)
 		for _, k := range t.Body.Signers {
 			data.Signers = append(data.Signers, describe.Key(pg.Lang, k))
 		}

@@ -122,8 +122,8 @@ const sweepPause = 5 * time.Minute
 
 // Run does what the portal does by itself until ctx ends: it follows what happens
 // to proposals, notes which applications and changes of officers were recorded,
-// sends evidence to the offices of those who decide, and removes what has expired
-// from its own. At its end it also ends the imports under way, which go on when
+// sends evidence to the offices of those who decide, and purposes of requests for
+// data to the city's own gateway, and removes what has expired from its own. At its end it also ends the imports under way, which go on when
 // they are resumed. It returns
 // nil when it was stopped; what fails on the way is logged and tried again.
 func (p *Portal) Run(ctx context.Context) error {
@@ -138,6 +138,7 @@ func (p *Portal) Run(ctx context.Context) error {
 	defer sending.Wait()
 	// An office that takes its time to answer holds up nothing else.
 	sending.Go(func() { p.rounds(ctx, func() error { return p.deliver(ctx, client) }) })
+	sending.Go(func() { p.rounds(ctx, func() error { return p.settleAgreements(ctx) }) })
 	var swept time.Time
 	p.rounds(ctx, func() error {
 		if time.Since(swept) > sweepPause {

@@ -3,6 +3,7 @@
 package portal
 
 import (
+	"context"
 	"net/http"
 	"slices"
 )
@@ -19,3 +20,6 @@ func (p *Portal) Patterns() []string {
 
 // DeliveryClient is what evidence is sent with.
 func (p *Portal) DeliveryClient() *http.Client { return p.deliveryClient() }
+
+// SettleAgreements does one round of what the portal does about requests made here.
+func (p *Portal) SettleAgreements(ctx context.Context) error { return p.settleAgreements(ctx) }

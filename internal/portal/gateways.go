@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,32 @@ type Gateways interface {
 	Series(ctx context.Context, party cityid.Code, q LineQuery) (*Series, error)
 	Replay(ctx context.Context, party cityid.Code, minute cityid.Time, q LineQuery) (*Replay, error)
 	Evidence(ctx context.Context, party cityid.Code, entry cityid.Digest) ([]byte, error)
+
+	// EvidenceUnder is Evidence of a fetch under an agreement;
+	// [cityid.ErrNotFound] if it was under another.
+	EvidenceUnder(ctx context.Context, party cityid.Code, agreement, entry cityid.Digest) ([]byte, error)
+	// Log returns part of the access log of an agreement.
+	Log(ctx context.Context, party cityid.Code, q ledger.AccessQuery) (*ledger.AccessPage, error)
+	// Purpose returns the age file that came with a request;
+	// [cityid.ErrNotFound] if none did.
+	Purpose(ctx context.Context, party cityid.Code, agreement cityid.Digest) ([]byte, error)
+	// SendPurpose hands an age file over for the gateway of whoever holds the
+	// dataset of a request that waits. Sending one again does no harm: the first
+	// counts.
+	SendPurpose(ctx context.Context, party cityid.Code, agreement cityid.Digest, envelope []byte) error
+}
+
+// gatewayOf returns the first of some codes whose gateway is known.
+func (p *portal) gatewayOf(codes ...cityid.Code) (cityid.Code, bool) {
+	if p.Gateways == nil {
+		return cityid.Code{}, false
+	}
+	known := p.Gateways.Parties()
+	i := slices.IndexFunc(codes, func(c cityid.Code) bool { return slices.Contains(known, c) })
+	if i < 0 {
+		return cityid.Code{}, false
+	}
+	return codes[i], true
 }
 
 // GatewayError says that a city's gateway is of no use now.

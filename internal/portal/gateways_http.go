@@ -19,6 +19,8 @@ import (
 	"unicode/utf8"
 
 	"cityid"
+	"cityid/internal/ledger"
+	"cityid/internal/office"
 	"cityid/internal/web"
 )
 
@@ -101,9 +103,52 @@ func (g *HTTPGateways) Replay(ctx context.Context, party cityid.Code, minute cit
 
 // Evidence implements [Gateways].
 func (g *HTTPGateways) Evidence(ctx context.Context, party cityid.Code, entry cityid.Digest) ([]byte, error) {
+	return g.evidence(ctx, party, "/v1/evidence/"+entry.String())
+}
+
+// EvidenceUnder implements [Gateways].
+func (g *HTTPGateways) EvidenceUnder(ctx context.Context, party cityid.Code, agreement, entry cityid.Digest) ([]byte, error) {
+	return g.evidence(ctx, party, "/v1/evidence/"+entry.String()+"?agreement="+agreement.String())
+}
+
+// Log implements [Gateways].
+func (g *HTTPGateways) Log(ctx context.Context, party cityid.Code, q ledger.AccessQuery) (*ledger.AccessPage, error) {
+	ctx, cancel := context.WithTimeout(ctx, gatewayTime)
+	defer cancel()
+	b, _, err := g.ask(ctx, party, http.MethodGet, "/v1/log?"+q.Values().Encode(), nil, ledger.MaxAccessPage)
+	if err != nil {
+		return nil, err
+	}
+	p, err := ledger.DecodeAccessPage(b)
+	if err == nil && p.Party != party {
+		err = fmt.Errorf("the log of %s", p.Party)
+	}
+	if err != nil {
+		return nil, &GatewayError{party, true, err}
+	}
+	return p, nil
+}
+
+// Purpose implements [Gateways].
+func (g *HTTPGateways) Purpose(ctx context.Context, party cityid.Code, agreement cityid.Digest) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, gatewayTime)
+	defer cancel()
+	b, _, err := g.ask(ctx, party, http.MethodGet, "/v1/purposes/"+agreement.String(), nil, office.MaxPurposeEnvelope)
+	return b, err
+}
+
+// SendPurpose implements [Gateways].
+func (g *HTTPGateways) SendPurpose(ctx context.Context, party cityid.Code, agreement cityid.Digest, envelope []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, evidenceTime) // another city's has to take it
+	defer cancel()
+	_, _, err := g.ask(ctx, party, http.MethodPost, "/v1/purposes/"+agreement.String(), envelope, maxGatewayAnswer)
+	return err
+}
+
+func (g *HTTPGateways) evidence(ctx context.Context, party cityid.Code, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, evidenceTime)
 	defer cancel()
-	b, mediaType, err := g.ask(ctx, party, http.MethodGet, "/v1/evidence/"+entry.String(), nil, maxEvidence)
+	b, mediaType, err := g.ask(ctx, party, http.MethodGet, path, nil, maxEvidence)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func (pg *page) Nav() []navItem {
 		{"/verify", "page.nav.verify", []string{"verify", "scan"}},
 		{"/apply", "page.nav.apply", []string{"apply"}},
 		{"/review", "page.nav.review", []string{"review", "officers"}},
-		{"/work", "page.nav.work", []string{"work", "labels", "field", "imports"}},
+		{"/work", "page.nav.work", []string{"work", "labels", "field", "imports", "share"}},
 		{"/chain", "page.nav.chain", []string{"chain"}},
 	} {
 		if e.path == "/data" && pg.Catalogue == nil {

@@ -74,6 +74,8 @@ type Source interface {
 	FindTransaction(ctx context.Context, id cityid.Digest) (*cityid.TransactionAnswer, error)
 	Blocks(ctx context.Context, q cityid.BlockQuery) (*cityid.BlockPage, error)
 	Block(ctx context.Context, height uint64) (*cityid.Block, error)
+	Agreement(ctx context.Context, id cityid.Digest) (*cityid.AgreementAnswer, error)
+	Agreements(ctx context.Context, q cityid.AgreementQuery) (*cityid.AgreementPage, error)
 	Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error)
 	Attestation(ctx context.Context, source cityid.Code, digest cityid.Digest) (*cityid.Attestation, error)
 	Trust(ctx context.Context) ([]cityid.Trust, error)
@@ -106,8 +108,16 @@ type Config struct {
 	EvidenceKey *keys.Private  // the institution's x25519 key, which opens evidence; nil: none is taken or shown
 	DeliverTo   []netip.Prefix // networks evidence may be sent to besides the public ones
 
-	// Gateways are where pages read what cities share; nil: there are none.
+	// Gateways are where pages read what cities share. Those of the codes whose
+	// officers work here also send and keep purposes, and have the access logs. nil:
+	// there are none, and officers carry files.
 	Gateways Gateways
+	// PurposeKeys are further x25519 keys with role encrypt of codes whose officers
+	// work here: with them, and with EvidenceKey, purposes of requests are shown.
+	PurposeKeys []*keys.Private
+	// Documents has the usage policies that datasets' records name; nil: none is at
+	// hand, and pages show digests alone.
+	Documents Documents
 
 	// BaseMap is a GeoJSON file of land polygons to draw maps on, with the
 	// members "source" and "approval" to show beside them; nil: the outline of
@@ -129,6 +139,7 @@ type portal struct {
 	audits     chan struct{} // holds a token for each export that is being made
 	docket     *docket
 	tally      *tally
+	shares     *shareTally
 	attempts   attempts      // to bring applications onto the chain
 	receipts   receiptCheck  // of the intake key
 	duties     *duties       // who is responsible by now for what was reported
@@ -159,7 +170,7 @@ func New(c Config) (*Portal, error) {
 	}
 	p := &portal{Config: c, secure: origin.Scheme == "https", crossForms: http.NewCrossOriginProtection(), decoding: make(chan struct{}, 2), printing: make(chan struct{}, 2)}
 	p.duties = &duties{portal: p}
-	p.docket, p.tally = &docket{source: c.Source, office: c.Office}, &tally{source: c.Source}
+	p.docket, p.tally, p.shares = &docket{source: c.Source, office: c.Office}, &tally{source: c.Source}, new(shareTally)
 	p.receiving, p.uploading = web.NewSlots(receivingAtOnce), web.NewSlots(uploadingAtOnce)
 	if err := p.crossForms.AddTrustedOrigin(c.Origin); err != nil { // a proxy may not hand on the host that browsers see
 		return nil, fmt.Errorf("portal: origin %q: %w", c.Origin, err)
@@ -216,7 +227,7 @@ func (p *portal) handler() http.Handler {
 func (p *portal) screens() map[string]endpoint {
 	out := p.readScreens()
 	for _, more := range []map[string]endpoint{
-		p.chainScreens(), p.verifyScreens(), p.attestationScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(), p.importScreens(), p.workScreens(), p.labelScreens(), p.fieldScreens(), p.dataScreens(), p.reportScreens(),
+		p.chainScreens(), p.verifyScreens(), p.attestationScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(), p.importScreens(), p.workScreens(), p.labelScreens(), p.fieldScreens(), p.dataScreens(), p.reportScreens(), p.shareScreens(),
 	} {
 		maps.Copy(out, more)
 	}

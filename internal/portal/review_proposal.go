@@ -47,6 +47,8 @@ type proposalData struct {
 	Note     string
 	Stale    bool // it changed since the visitor looked
 	Commands string
+
+	Agreements []agreementView // that it is about
 }
 
 // choice is what a reviewer can sign, with the words of just that.
@@ -116,7 +118,7 @@ func (pg *page) showProposal(w http.ResponseWriter, r *http.Request, status int,
 	if err := pg.proposalParts(d, steps); err != nil {
 		return err
 	}
-	d.Will = pg.choices(n, digest)
+	d.Will, d.Agreements = pg.choices(n, digest), pg.agreementsIn(p.Operations)
 	d.Commands = strings.Join([]string{
 		"cityid application show " + d.Number + " --node " + pg.Origin,
 		"cityid application approve " + d.Number + " --node " + pg.Origin + " --key NAME \\\n    --digest " + d.Digest,

@@ -140,6 +140,8 @@ type signData struct {
 	Receipt  *cityid.Receipt
 	TestKeys []TestKey
 	Several  bool
+
+	Agreements []agreementView // that the operations are about
 }
 
 type signerView struct {
@@ -177,7 +179,7 @@ func (p *portal) signPage(w http.ResponseWriter, r *http.Request, pg *page) erro
 func (pg *page) showSigning(w http.ResponseWriter, r *http.Request, status int, s *office.Signing, refused error) error {
 	data := &signData{
 		Signing: s, Words: describe.Operations(pg.Lang, s.Operations), Summary: describe.Summary(pg.Lang, s.Operations),
-		RPID: pg.rpID(), TestKeys: pg.testKeys(),
+		RPID: pg.rpID(), TestKeys: pg.testKeys(), Agreements: pg.agreementsIn(s.Operations),
 	}
 	if refused != nil {
 		data.Refused = pg.refusal(refused)

@@ -29,6 +29,7 @@ import (
 //	/work/CODE/audit      an archive of all changes in a period
 //	/work/CODE/reports    what people reported, see report.go
 //	/work/CODE/sealed     sealed contents to take along, see work_sealed.go
+//	/work/CODE/agreements on data of others and for others, see share.go
 //
 // Everybody may look. A form is shown to whoever has a voice in the policy that
 // decides, and ends on the page for signing: as the change itself if the
@@ -62,21 +63,22 @@ type workStep struct {
 // workSteps lists them by the last part of the address.
 func (p *portal) workSteps() map[string]workStep {
 	return map[string]workStep{
-		"":         {show: p.workTree},
-		"aliases":  {p.workAliases, p.workAliasesSend},
-		"allocate": {p.workAllocate, p.workAllocateSend},
-		"amend":    {p.workAmend, p.workAmendSend},
-		"audit":    {p.workAudit, p.workAuditSend},
-		"complete": {nil, p.workComplete},
-		"hosts":    {p.workHosts, p.workHostsSend},
-		"links":    {p.workLinks, p.workLinksSend},
-		"many":     {p.workMany, p.workManySend},
-		"policy":   {p.workKeys, p.workKeysSend},
-		"reports":  {show: p.workReports},
-		"sealed":   {p.workSealed, p.workSealedSend},
-		"status":   {p.workStatus, p.workStatusSend},
-		"veto":     {nil, p.workVeto},
-		"withdraw": {nil, p.workWithdraw},
+		"":           {show: p.workTree},
+		"agreements": {p.workShare, p.workShareSend},
+		"aliases":    {p.workAliases, p.workAliasesSend},
+		"allocate":   {p.workAllocate, p.workAllocateSend},
+		"amend":      {p.workAmend, p.workAmendSend},
+		"audit":      {p.workAudit, p.workAuditSend},
+		"complete":   {nil, p.workComplete},
+		"hosts":      {p.workHosts, p.workHostsSend},
+		"links":      {p.workLinks, p.workLinksSend},
+		"many":       {p.workMany, p.workManySend},
+		"policy":     {p.workKeys, p.workKeysSend},
+		"reports":    {show: p.workReports},
+		"sealed":     {p.workSealed, p.workSealedSend},
+		"status":     {p.workStatus, p.workStatusSend},
+		"veto":       {nil, p.workVeto},
+		"withdraw":   {nil, p.workWithdraw},
 	}
 }
 
@@ -93,8 +95,13 @@ func (p *portal) workPage(w http.ResponseWriter, r *http.Request, pg *page) erro
 		http.Redirect(w, r, pg.URL("/work"), http.StatusSeeOther)
 		return nil
 	}
-	steps, name := p.workSteps(), ""
-	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+	steps, name, more := p.workSteps(), "", ""
+	if head, rest, ok := shareStep(path); ok {
+		path, name = head, "agreements"
+		if rest != "" {
+			more = "/" + rest
+		}
+	} else if i := strings.LastIndexByte(path, '/'); i >= 0 {
 		if _, ok := steps[path[i+1:]]; ok {
 			path, name = path[:i], path[i+1:]
 		}
@@ -104,7 +111,7 @@ func (p *portal) workPage(w http.ResponseWriter, r *http.Request, pg *page) erro
 		return cityid.Errorf(cityid.ErrNotFound, "the address is no code: %v", err)
 	}
 	if code.String() != path && r.Method != http.MethodPost {
-		u := url.URL{Path: strings.TrimSuffix(pg.URL("/work/", code.String(), "/", name), "/"), RawQuery: r.URL.RawQuery}
+		u := url.URL{Path: strings.TrimSuffix(pg.URL("/work/", code.String(), "/", name), "/") + more, RawQuery: r.URL.RawQuery}
 		http.Redirect(w, r, u.String(), http.StatusPermanentRedirect)
 		return nil
 	}

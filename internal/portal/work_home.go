@@ -37,6 +37,7 @@ type workCode struct {
 	Control bool
 	Counts  []countItem
 	Reports int // open ones that it, or what lies below it, is responsible for; -1: not for this visitor
+	Sharing *shareCounts
 }
 
 // workChange is something that happened lately.
@@ -76,10 +77,14 @@ func (p *portal) work(w http.ResponseWriter, r *http.Request, pg *page) error {
 		if err != nil {
 			return err
 		}
+		sharing, err := pg.shareCounts(h.Code, h.Roles&cityid.RoleControl != 0)
+		if err != nil {
+			return err
+		}
 		codes = append(codes, h.Code)
 		data.Codes = append(data.Codes, workCode{
 			place: place{h.Code, pg.NameOf(h.Names, h.Code), pg.Kind(h.Kind), pg.URL("/work/", h.Code.String())}, Tag: pg.StatusTag(h.Status),
-			Roles: describe.Roles(pg.Lang, h.Roles), Control: h.Roles&cityid.RoleControl != 0, Counts: counts, Reports: reports,
+			Roles: describe.Roles(pg.Lang, h.Roles), Control: h.Roles&cityid.RoleControl != 0, Counts: counts, Reports: reports, Sharing: sharing,
 		})
 	}
 	var err error

@@ -37,6 +37,7 @@ type workTree struct {
 	Objects   bool // the code may be given objects or classes: import makes sense
 	Reports   int  // open ones; -1: not for this visitor
 	Sealed    *sealedView
+	Sharing   *shareCounts
 }
 
 type workRow struct {
@@ -74,6 +75,9 @@ func (p *portal) workTree(w http.ResponseWriter, r *http.Request, pg *page, at *
 		return err
 	}
 	if data.Reports, err = pg.openReports(at.Code()); err != nil {
+		return err
+	}
+	if data.Sharing, err = pg.shareCounts(at.Code(), at.May); err != nil {
 		return err
 	}
 	holder := at.Holder

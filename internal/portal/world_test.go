@@ -72,6 +72,7 @@ type world struct {
 	engine *chain.Engine
 	index  *index.Index
 	office *office.Office
+	portal *portal.Portal
 	url    string
 	chain  string
 }
@@ -132,10 +133,18 @@ func genesis(name string) *chain.Genesis {
 // newWorld starts everything. change may alter the portal's configuration.
 func newWorld(t *testing.T, change ...func(*portal.Config)) *world {
 	t.Helper()
+	return newWorldOf(t, func(*chain.Genesis) {}, change...)
+}
+
+// newWorldOf is newWorld for a zone that is founded otherwise.
+func newWorldOf(t *testing.T, found func(*chain.Genesis), change ...func(*portal.Config)) *world {
+	t.Helper()
 	dir := t.TempDir()
 	w := &world{T: t, chain: "portal-test"}
 	var err error
-	if w.engine, err = chain.NewEngine(chain.EngineConfig{Genesis: genesis(w.chain), Dir: filepath.Join(dir, "chain")}); err != nil {
+	g := genesis(w.chain)
+	found(g)
+	if w.engine, err = chain.NewEngine(chain.EngineConfig{Genesis: g, Dir: filepath.Join(dir, "chain")}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.engine.Close() })
@@ -167,6 +176,7 @@ func newWorld(t *testing.T, change ...func(*portal.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.portal = h
 	server.Config.Handler = web.Wrap(h, web.WrapConfig{MaxBody: portal.MaxBody})
 	server.Start()
 	t.Cleanup(server.Close)
