@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
@@ -82,6 +83,14 @@ var allScreens = []screen{
 	{name: "share-ask", path: "/work/MA.156.12/agreements/new?dataset=MA.156.1301/30.990101/INDICATORS", key: "tianjin-1"},
 	{name: "share-ask-open", path: "/work/MA.156.12/agreements/new?dataset=MA.156.1301.02/30.990101/LAMPS", key: "tianjin-1"},
 	{name: "share-refused", path: "/work/MA.156.1301/agreements", key: "urban-1"},
+	{name: "dashboard", path: "/dashboard/MA.156.1301"},
+	{name: "dashboard-one", path: "/dashboard/MA.156.1301?indicator=37120:2018:8.1"},
+	{name: "dashboard-all", path: "/dashboard/MA.156.1301?indicator=37120:2018:23.5&range=7d&station=all"},
+	{name: "dashboard-absent", path: "/dashboard/MA.156.13"},
+	{name: "dashboard-replay", path: "/dashboard/MA.156.1301/replay?minute=MINUTE&indicator=37120:2018:8.1"},
+	{name: "dashboard-replay-all", path: "/dashboard/MA.156.12/replay?minute=MINUTE"},
+	{name: "compare", path: "/compare"},
+	{name: "compare-two", path: "/compare?cities=MA.156.1301,MA.156.12&indicator=37120:2018:8.1"},
 	{name: "about", path: "/about"},
 	{name: "not-found", path: "/nowhere"},
 	{name: "sign-in", path: "/sign-in"},
@@ -137,6 +146,7 @@ func TestScreens(t *testing.T) {
 	chromium(t)
 	axe := axeFile(t)
 	d := startDemo(t)
+	d.awaitBoards(t)
 	for _, lang := range []string{"zh", "en"} {
 		t.Run(lang, func(t *testing.T) {
 			t.Parallel()
@@ -177,7 +187,7 @@ func (w *watched) look(s screen) {
 	}
 	for _, width := range []int64{1280, 390} {
 		who.viewport(width, 900)
-		who.open(w.demo.at(s.host) + "/" + w.lang + s.path)
+		who.open(w.demo.at(s.host) + "/" + w.lang + strings.Replace(s.path, "MINUTE", time.Now().Add(-time.Hour).UTC().Format("2006-01-02T15:04:00Z"), 1))
 		name := fmt.Sprintf("%s-%s-%d", s.name, w.lang, width)
 		if at := eval[float64](who, `performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0`); at > w.render {
 			w.render, w.slowest = at, name

@@ -34,7 +34,7 @@ const (
 	demoFeedItem    = "INDICATORS"
 	demoLampsItem   = "LAMPS"
 	demoStations    = 3  // of each domain
-	demoHistory     = 26 // hours of observations there are at the beginning
+	demoHistory     = 54 // hours of observations there are at the beginning: a day is observed by then, whenever that is
 	demoBatch       = 2 * time.Second
 	demoOldCode     = "SJZ-JT-03" // by which old papers call the traffic department
 )

@@ -42,6 +42,7 @@ type codeData struct {
 	More    bool // there are earlier revisions
 	JSON    string
 	CLI     string
+	Board   *board // its dashboard, if the visitor may see it
 }
 
 // codeFacts are the lines of the summary that need looking up.
@@ -110,6 +111,7 @@ func (p *portal) code(w http.ResponseWriter, r *http.Request, pg *page) error {
 	if err := pg.codeTab(r, data); err != nil {
 		return err
 	}
+	data.Board = pg.boardLink(code)
 	status := http.StatusOK
 	if rec.Status == cityid.StatusRetired {
 		status = http.StatusGone

@@ -16,6 +16,7 @@ type homeData struct {
 	Try     []navItem // things to look up
 	Counts  []countItem
 	Map     *drawing
+	Boards  []*board // dashboards that everybody may see
 }
 
 // exampleCard is one real thing, to show what a code is.
@@ -48,6 +49,11 @@ func (p *portal) home(w http.ResponseWriter, r *http.Request, pg *page) error {
 	}
 	if data.Map, err = pg.drawMap(chinaView, cityid.Code{}, []cityid.Kind{cityid.KindProvince, cityid.KindCity}); err != nil {
 		return err
+	}
+	for _, b := range pg.openBoards() {
+		if b.Public {
+			data.Boards = append(data.Boards, b)
+		}
 	}
 	pg.Title = pg.T("home.title")
 	return pg.render(w, r, http.StatusOK, "home", data)

@@ -142,6 +142,7 @@ type portal struct {
 	shares     *shareTally
 	attempts   attempts      // to bring applications onto the chain
 	receipts   receiptCheck  // of the intake key
+	boards     *boards       // asks gateways; nil: there are none
 	duties     *duties       // who is responsible by now for what was reported
 	receiving  *web.Slots    // of envelopes that are being taken
 	uploading  *web.Slots    // of documents that are being handed in
@@ -169,7 +170,7 @@ func New(c Config) (*Portal, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &portal{Config: c, secure: origin.Scheme == "https", crossForms: http.NewCrossOriginProtection(), decoding: make(chan struct{}, 2), printing: make(chan struct{}, 2)}
-	p.duties = &duties{portal: p}
+	p.duties, p.boards = &duties{portal: p}, newBoards(c.Gateways, c.Log)
 	p.docket, p.tally, p.shares = &docket{source: c.Source, office: c.Office}, &tally{source: c.Source}, new(shareTally)
 	p.receiving, p.uploading = web.NewSlots(receivingAtOnce), web.NewSlots(uploadingAtOnce)
 	if err := p.crossForms.AddTrustedOrigin(c.Origin); err != nil { // a proxy may not hand on the host that browsers see
@@ -227,7 +228,7 @@ func (p *portal) handler() http.Handler {
 func (p *portal) screens() map[string]endpoint {
 	out := p.readScreens()
 	for _, more := range []map[string]endpoint{
-		p.chainScreens(), p.verifyScreens(), p.attestationScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(), p.importScreens(), p.workScreens(), p.labelScreens(), p.fieldScreens(), p.dataScreens(), p.reportScreens(), p.shareScreens(),
+		p.chainScreens(), p.verifyScreens(), p.attestationScreens(), p.accountScreens(), p.applyScreens(), p.reviewScreens(), p.importScreens(), p.workScreens(), p.labelScreens(), p.fieldScreens(), p.dataScreens(), p.reportScreens(), p.shareScreens(), p.boardScreens(),
 	} {
 		maps.Copy(out, more)
 	}

@@ -107,7 +107,7 @@ func (pg *page) asking(at *workAt, f workForm) (*askData, error) {
 	data := &askData{workAt: at, Form: f, Units: octetUnits, MaxText: office.MaxPurposeText, MaxBasis: office.MaxPurposeBasis}
 	for _, s := range staleChoices {
 		v := strconv.Itoa(int(s))
-		data.Stale = append(data.Stale, askChoice{v, pg.within(s), pg.T("share.stale." + v), f.Has("stale", v)})
+		data.Stale = append(data.Stale, askChoice{v, pg.Within(s), pg.T("share.stale." + v), f.Has("stale", v)})
 	}
 	now := time.Now()
 	for _, n := range respondChoices {
@@ -185,8 +185,8 @@ func (pg *page) askable(text string) (*cityid.Record, error) {
 	return rec, nil
 }
 
-// within says in words how old the state may be by which a gateway judges.
-func (pg *page) within(seconds uint32) string {
+// Within says in words how old the state may be by which a gateway judges.
+func (pg *page) Within(seconds uint32) string {
 	switch {
 	case seconds%3600 == 0:
 		return pg.N("share.within.hours", seconds/3600)
@@ -195,9 +195,6 @@ func (pg *page) within(seconds uint32) string {
 	}
 	return pg.N("share.within.seconds", seconds)
 }
-
-// Within is within for templates.
-func (pg *page) Within(seconds uint32) string { return pg.within(seconds) }
 
 // shareAskSend takes the form: it keeps the purpose, and sends the visitor on to
 // sign.

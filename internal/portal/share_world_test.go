@@ -81,7 +81,9 @@ func newShareWorld(t *testing.T, change ...func(*portal.Config)) *shareWorld {
 		t.Fatal(err)
 	}
 	change = append([]func(*portal.Config){func(c *portal.Config) { c.Gateways, c.EvidenceKey, c.Limits = known, w.reader, nil }}, change...)
-	w.world = newWorldOf(t, w.found, change...)
+	zone := genesis("portal-test")
+	w.found(zone)
+	w.world = newWorldOf(t, zone, change...)
 	document := filepath.Join(t.TempDir(), "air.json")
 	if err := os.WriteFile(document, airDocument, 0o600); err != nil {
 		t.Fatal(err)
@@ -104,7 +106,6 @@ func newShareWorld(t *testing.T, change ...func(*portal.Config)) *shareWorld {
 
 // found adds what the cities share to the zone.
 func (w *shareWorld) found(g *chain.Genesis) {
-	g.State.Rule.Kinds = append(g.State.Rule.Kinds, cityid.KindRule{Kind: cityid.KindDataset, Parents: []cityid.Kind{cityid.KindClass}})
 	shared := func(code cityid.Code, zh, en string, class cityid.DatasetClass) cityid.Allocation {
 		a := cityid.Allocation{Code: code, Kind: cityid.KindDataset, Content: named(zh, en)}
 		if class != 0 {

@@ -133,17 +133,15 @@ func genesis(name string) *chain.Genesis {
 // newWorld starts everything. change may alter the portal's configuration.
 func newWorld(t *testing.T, change ...func(*portal.Config)) *world {
 	t.Helper()
-	return newWorldOf(t, func(*chain.Genesis) {}, change...)
+	return newWorldOf(t, genesis("portal-test"), change...)
 }
 
-// newWorldOf is newWorld for a zone that is founded otherwise.
-func newWorldOf(t *testing.T, found func(*chain.Genesis), change ...func(*portal.Config)) *world {
+// newWorldOf is newWorld for another genesis.
+func newWorldOf(t *testing.T, g *chain.Genesis, change ...func(*portal.Config)) *world {
 	t.Helper()
 	dir := t.TempDir()
-	w := &world{T: t, chain: "portal-test"}
+	w := &world{T: t, chain: g.Chain}
 	var err error
-	g := genesis(w.chain)
-	found(g)
 	if w.engine, err = chain.NewEngine(chain.EngineConfig{Genesis: g, Dir: filepath.Join(dir, "chain")}); err != nil {
 		t.Fatal(err)
 	}

@@ -74,27 +74,41 @@ function touches(event, topic) {
   return kind === "code" && (event.changed_more > 0 || (event.changed || []).some(below) || txs.some((t) => (t.codes || []).some(below)));
 }
 
-let refreshing = false, again = false;
+let refreshing = false;
+const wanted = new Set();
 
-// refresh fetches this page anew and replaces the parts with the ids given.
+// refresh fetches this page anew and replaces the parts with the ids given, also by
+// what a page says that has nothing to show. What fails leaves the page as it is.
 async function refresh(ids) {
-  if (refreshing) { again = true; return; }
+  for (const id of ids) wanted.add(id);
+  if (refreshing) return;
   refreshing = true;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
-    if (!answer.ok) return;
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const id of ids) {
-      const old = document.getElementById(id), next = fresh.getElementById(id);
-      if (!old || !next || old.outerHTML === next.outerHTML || old.contains(document.activeElement)) continue;
-      old.replaceWith(document.adoptNode(next));
-      next.querySelectorAll("[data-copy]").forEach(prepareCopy);
-      if (next.dataset.announce) announce(next.dataset.announce);
+    while (wanted.size) {
+      const now = [...wanted];
+      wanted.clear();
+      const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+      replace(now, new DOMParser().parseFromString(await answer.text(), "text/html"));
+      document.dispatchEvent(new CustomEvent("cityid:refreshed", { detail: now }));
     }
-    document.dispatchEvent(new CustomEvent("cityid:refreshed", { detail: ids }));
+  } catch {
+    wanted.clear();
   } finally {
     refreshing = false;
-    if (again) { again = false; refresh(ids); }
+  }
+}
+
+function replace(ids, fresh) {
+  for (const id of ids) {
+    const old = document.getElementById(id), next = fresh.getElementById(id);
+    if (!old || !next || old.outerHTML === next.outerHTML || old.contains(document.activeElement)) continue;
+    for (const d of old.querySelectorAll("details[open]")) {
+      const same = next.querySelectorAll("details")[[...old.querySelectorAll("details")].indexOf(d)];
+      if (same) same.open = true;
+    }
+    old.replaceWith(document.adoptNode(next));
+    next.querySelectorAll("[data-copy]").forEach(prepareCopy);
+    if (next.dataset.announce) announce(next.dataset.announce);
   }
 }
 
@@ -121,6 +135,17 @@ function listen() {
   });
   source.addEventListener("reset", () => refresh([...document.querySelectorAll("[data-live][id]")].map((p) => p.id)));
   return source;
+}
+
+// What changes by itself, and not with the chain, is fetched again every so many
+// seconds while the page is in view.
+const rhythms = new Map();
+for (const part of document.querySelectorAll("[data-live^='every:'][id]")) {
+  const seconds = Number(part.dataset.live.slice(6));
+  rhythms.set(seconds, [...(rhythms.get(seconds) ?? []), part.id]);
+}
+for (const [seconds, ids] of rhythms) {
+  setInterval(() => { if (document.visibilityState === "visible") refresh(ids); }, 1000 * seconds);
 }
 
 let source = document.visibilityState === "visible" ? listen() : null;
