@@ -114,6 +114,9 @@ func AttestationKey(source Code, d Digest) []byte {
 	return append(append(textKey(nsAttestation, source.s), d[:]...), 0)
 }
 
+// AttestationRange spans the attestations of a source.
+func AttestationRange(source Code) (lo, hi []byte) { return Range(textKey(nsAttestation, source.s)) }
+
 // AgreementKey is the key of an agreement.
 func AgreementKey(dataset Code, id Digest) []byte {
 	return append(append(textKey(nsAgreement, dataset.s), id[:]...), 0)

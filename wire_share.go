@@ -30,6 +30,21 @@ type AgreementPage struct {
 	AsOf       AsOf              `json:"as_of"`
 }
 
+// AttestationQuery asks for the attestations of a source.
+type AttestationQuery struct {
+	Source Code   // exactly this code
+	After  Digest // only those with a greater digest; zero: from the first
+	Limit  int    // 1 to 200
+}
+
+// AttestationPage is part of the list of a source's attestations, in order of
+// their digests. Those that were withdrawn are among them.
+type AttestationPage struct {
+	Attestations []Attestation `json:"attestations"`
+	Next         Digest        `json:"next,omitzero"` // ask again with it as After; zero: complete
+	AsOf         AsOf          `json:"as_of"`
+}
+
 // AnchorQuery asks for the anchors of a party's receipt log, in order.
 type AnchorQuery struct {
 	Party    Code

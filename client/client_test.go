@@ -90,6 +90,10 @@ func TestRequests(t *testing.T) {
 		{"GET /prefix/v1/crosswalk/gbt2260/%2E%2E", func(ctx context.Context) { c.Lookup(ctx, "gbt2260", "..") }},
 		{"GET /prefix/v1/crosswalk/a%2Fb/c%3Fd", func(ctx context.Context) { c.Lookup(ctx, "a/b", "c?d") }},
 		{"GET /prefix/v1/attestations/" + hex + "?source=MA.156.1301", func(ctx context.Context) { c.Attestation(ctx, code, digest) }},
+		{"GET /prefix/v1/attestations?source=MA.156.1301", func(ctx context.Context) { c.Attestations(ctx, cityid.AttestationQuery{Source: code}) }},
+		{"GET /prefix/v1/attestations?after=" + hex + "&limit=3&source=MA.156.1301", func(ctx context.Context) {
+			c.Attestations(ctx, cityid.AttestationQuery{Source: code, After: digest, Limit: 3})
+		}},
 		{"GET /prefix/v1/settings", func(ctx context.Context) { c.Settings(ctx) }},
 		{"POST /prefix/v1/transactions?wait=true", func(ctx context.Context) { c.Submit(ctx, []byte("raw"), true) }},
 		{"POST /prefix/v1/transactions?wait=false", func(ctx context.Context) { c.Submit(ctx, []byte("raw"), false) }},

@@ -125,6 +125,24 @@ func (c *Client) Attestation(ctx context.Context, source cityid.Code, digest cit
 	return &a, nil
 }
 
+// Attestations returns a page of what a source vouched for, in order of the
+// digests. Ask again with After set to the page's Next until that is zero. A zero
+// Limit is the node's default.
+func (c *Client) Attestations(ctx context.Context, q cityid.AttestationQuery) (*cityid.AttestationPage, error) {
+	v := url.Values{"source": {q.Source.String()}}
+	if !q.After.IsZero() {
+		v.Set("after", q.After.String())
+	}
+	if q.Limit != 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	var page cityid.AttestationPage
+	if err := c.get(ctx, "/v1/attestations", v, &page); err != nil {
+		return nil, err
+	}
+	return &page, nil
+}
+
 // Settings returns the parameters, the distribution rule and the crosswalk
 // schemes.
 func (c *Client) Settings(ctx context.Context) (*cityid.Settings, error) {

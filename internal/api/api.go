@@ -12,6 +12,7 @@
 //	GET  /v1/search                   SearchPage; ?q=TEXT &kind=city,county &status=active &below=CODE &limit=20 (to 100)
 //	                                  &box=SOUTH,WEST,NORTH,EAST &near=LAT,LON &min_height=17 &after=CURSOR
 //	GET  /v1/attestations/{digest}    Attestation; ?source=CODE is required
+//	GET  /v1/attestations             AttestationPage; ?source=CODE is required &after=DIGEST &limit=50 (to 200)
 //	GET  /v1/proposals                ProposalPage; ?state=pending &code=CODE &before=17 &limit=50 (to 200)
 //	GET  /v1/proposals/{number}       ProposalAnswer
 //	POST /v1/transactions             Receipt; ?wait=false
@@ -154,6 +155,7 @@ type Records interface {
 type Evidence interface {
 	History(ctx context.Context, code cityid.Code) (*cityid.HistoryAnswer, error)
 	Attestation(ctx context.Context, source cityid.Code, digest cityid.Digest) (*cityid.Attestation, error)
+	Attestations(ctx context.Context, q cityid.AttestationQuery) (*cityid.AttestationPage, error)
 }
 
 // Sharing reads agreements and the anchors of receipts.
@@ -293,6 +295,7 @@ func (h *handler) routes(writes *web.Limiter) []route {
 		{"/v1/crosswalk/{scheme}/{value}", get(jsonEndpoint(h.crosswalk))},
 		{"/v1/search", get(jsonEndpoint(h.search))},
 		{"/v1/attestations/{digest}", get(jsonEndpoint(h.attestation))},
+		{"/v1/attestations", get(jsonEndpoint(h.attestations))},
 		{"/v1/proposals", get(jsonEndpoint(h.proposals))},
 		{"/v1/proposals/{number}", get(jsonEndpoint(h.proposal))},
 		{"/v1/transactions", web.Methods{http.MethodPost: writes.Limit(h.submit)}},

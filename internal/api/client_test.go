@@ -83,6 +83,9 @@ func TestClientAnswersLikeTheSource(t *testing.T) {
 	}
 	same(t, "attestation", func() (*cityid.Attestation, error) { return s.Attestation(ctx, city, digest) },
 		func() (*cityid.Attestation, error) { return c.Attestation(ctx, city, digest) })
+	vouched := cityid.AttestationQuery{Source: city, Limit: 1}
+	same(t, "attestations", func() (*cityid.AttestationPage, error) { return s.Attestations(ctx, vouched) },
+		func() (*cityid.AttestationPage, error) { return c.Attestations(ctx, vouched) })
 	same(t, "settings", func() (*cityid.Settings, error) { return s.Settings(ctx) }, func() (*cityid.Settings, error) { return c.Settings(ctx) })
 	same(t, "status", func() (*cityid.NodeStatus, error) { return s.Status(ctx) }, func() (*cityid.NodeStatus, error) { return c.Status(ctx) })
 	same(t, "trust", func() ([]cityid.Trust, error) { return s.Trust(ctx) }, func() ([]cityid.Trust, error) { return c.Trust(ctx) })

@@ -104,7 +104,7 @@ func TestDocumentDescribesTypes(t *testing.T) {
 	types := []any{
 		cityid.AsOf{}, cityid.Link{}, cityid.Alias{}, cityid.Document{}, cityid.Change{}, cityid.Content{}, cityid.Key{}, cityid.Member{},
 		cityid.Policy{}, cityid.Record{}, cityid.Rekey{}, cityid.SetStatus{}, cityid.Waiting{}, cityid.RecordAnswer{}, cityid.RecordPage{},
-		cityid.HistoryAnswer{}, cityid.CrosswalkEntry{}, cityid.Scheme{}, cityid.CrosswalkAnswer{}, cityid.SearchHit{}, cityid.SearchPage{}, cityid.Attestation{}, cityid.Target{},
+		cityid.HistoryAnswer{}, cityid.CrosswalkEntry{}, cityid.Scheme{}, cityid.CrosswalkAnswer{}, cityid.SearchHit{}, cityid.SearchPage{}, cityid.Attestation{}, cityid.AttestationPage{}, cityid.Target{},
 		cityid.Vote{}, cityid.Possession{}, cityid.Proposal{}, cityid.MemberVote{}, cityid.Need{}, cityid.ProposalAnswer{}, cityid.ProposalPage{},
 		cityid.Receipt{}, cityid.Tx{}, cityid.Validator{}, cityid.ValidatorSet{}, cityid.NodeStatus{}, cityid.Params{}, cityid.KindRule{},
 		cityid.ClassRule{}, cityid.Rule{}, cityid.Settings{}, cityid.TrustPower{}, cityid.QuorumMember{}, cityid.Quorum{},

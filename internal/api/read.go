@@ -279,3 +279,32 @@ func (h *handler) status(_ http.Header, r *http.Request) (any, error) {
 	}
 	return h.source.Status(r.Context())
 }
+
+func (h *handler) attestations(header http.Header, r *http.Request) (any, error) {
+	p, err := parseQuery(r, "source", "after", "limit")
+	if err != nil {
+		return nil, err
+	}
+	q := cityid.AttestationQuery{Source: p.code("source"), Limit: int(p.number("limit", 1, maxAttestations, defaultAttestations))}
+	p.text("after", &q.After)
+	if p.err == nil && q.Source.IsZero() {
+		p.refuse("source", "the code of the source")
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	page, err := h.source.Attestations(r.Context(), q)
+	if err != nil {
+		return nil, err
+	}
+	if !page.Next.IsZero() {
+		linkNext(header, "/v1/attestations", p.values, "after", page.Next.String())
+	}
+	if page.Attestations == nil {
+		page.Attestations = []cityid.Attestation{}
+	}
+	return page, nil
+}
+
+// Pages of what a source vouched for: the default and the largest.
+const defaultAttestations, maxAttestations = 50, 200

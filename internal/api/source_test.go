@@ -133,6 +133,19 @@ func (s *source) Attestation(_ context.Context, source cityid.Code, d cityid.Dig
 	return &a, s.fail
 }
 
+// Attestations has one for each source, and names a next page when only one is
+// asked for.
+func (s *source) Attestations(_ context.Context, q cityid.AttestationQuery) (*cityid.AttestationPage, error) {
+	page := &cityid.AttestationPage{AsOf: asOf}
+	if a, ok := s.attestations[q.Source]; ok && q.After.IsZero() {
+		page.Attestations = []cityid.Attestation{a}
+		if q.Limit == 1 {
+			page.Next = a.Digest
+		}
+	}
+	return page, s.fail
+}
+
 func (s *source) Agreement(_ context.Context, id cityid.Digest) (*cityid.AgreementAnswer, error) {
 	for i := range s.agreements {
 		if s.agreements[i].ID == id {

@@ -364,6 +364,45 @@ func (l *Local) Attestation(_ context.Context, source cityid.Code, digest cityid
 	return a, nil
 }
 
+// maxAttestations is the most attestations of a page.
+const maxAttestations = 200
+
+// Attestations returns a page of what a source vouched for, in order of the
+// digests; an empty one of a source that never did.
+func (l *Local) Attestations(_ context.Context, q cityid.AttestationQuery) (_ *cityid.AttestationPage, err error) {
+	defer l.app.guardRead(&err)
+	if q.Source.IsZero() || q.Limit < 1 || q.Limit > maxAttestations {
+		return nil, cityid.Errorf(cityid.ErrInvalid, "want a source, and a limit of 1 to %d", maxAttestations)
+	}
+	v, h, err := l.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+	lo, hi := cityid.AttestationRange(q.Source)
+	if !q.After.IsZero() {
+		lo = append(cityid.AttestationKey(q.Source, q.After), 0)
+	}
+	page := &cityid.AttestationPage{Attestations: []cityid.Attestation{}, AsOf: l.asOf(h)}
+	reader{v}.Scan(lo, hi, func(_, raw []byte) bool {
+		if len(page.Attestations) == q.Limit {
+			page.Next = page.Attestations[q.Limit-1].Digest
+			return false
+		}
+		var a cityid.Attestation
+		if err = cityid.UnmarshalTrusted(raw, &a); err != nil {
+			err = cityid.Errorf(cityid.ErrInternal, "attestations of %s: %v", q.Source, err)
+			return false
+		}
+		page.Attestations = append(page.Attestations, a)
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	return page, nil
+}
+
 // Settings returns the parameters, the distribution rule and the crosswalk
 // schemes.
 func (l *Local) Settings(context.Context) (_ *cityid.Settings, err error) {

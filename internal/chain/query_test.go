@@ -52,6 +52,51 @@ func TestAttestation(t *testing.T) {
 	wantCode(t, err, cityid.ErrNotFound)
 }
 
+func TestAttestations(t *testing.T) {
+	e := newEngine(t, "")
+	submit(t, e, chaintest.Allocate(chaintest.Allocation("MA.156.1001", cityid.KindCity)))
+	source := cityid.MustParse("MA.156.1001")
+	var want []cityid.Digest
+	for n := range 7 {
+		d := cityid.Digest{byte(200 - 9*n), byte(n)}
+		want = append(want, d)
+		submit(t, e, cityid.Operation{Attest: &cityid.Attest{Source: source, Digest: d, Size: uint64(n + 1)}})
+	}
+	submit(t, e, cityid.Operation{Attest: &cityid.Attest{Source: chaintest.Apex, Digest: want[0], Size: 99}})
+	submit(t, e, cityid.Operation{Withdraw: &cityid.Withdraw{Source: source, Digest: want[3]}})
+	slices.SortFunc(want, func(a, b cityid.Digest) int { return slices.Compare(a[:], b[:]) })
+	for limit := 1; limit <= 8; limit++ {
+		var got []cityid.Digest
+		withdrawn, q := 0, cityid.AttestationQuery{Source: source, Limit: limit}
+		for more := true; more; more = !q.After.IsZero() {
+			page, err := e.Attestations(ctx, q)
+			if err != nil || len(page.Attestations) == 0 || len(page.Attestations) > limit || page.AsOf.Height == 0 {
+				t.Fatalf("limit %d: %+v, %v", limit, page, err)
+			}
+			for _, a := range page.Attestations {
+				got = append(got, a.Digest)
+				if a.Source != source || a.Size == 99 {
+					t.Errorf("an attestation of another source: %+v", a)
+				}
+				if a.Withdrawn != 0 {
+					withdrawn++
+				}
+			}
+			q.After = page.Next
+		}
+		if !slices.Equal(got, want) || withdrawn != 1 {
+			t.Errorf("limit %d: %v with %d withdrawn, want %v with 1", limit, got, withdrawn, want)
+		}
+	}
+	if page, err := e.Attestations(ctx, cityid.AttestationQuery{Source: cityid.MustParse("MA.156.9"), Limit: 5}); err != nil || len(page.Attestations) != 0 || !page.Next.IsZero() {
+		t.Errorf("of nobody: %+v, %v", page, err)
+	}
+	for _, q := range []cityid.AttestationQuery{{Limit: 1}, {Source: source}, {Source: source, Limit: 201}} {
+		_, err := e.Attestations(ctx, q)
+		wantCode(t, err, cityid.ErrInvalid)
+	}
+}
+
 func TestProposalQueries(t *testing.T) {
 	e := newEngine(t, "")
 	// A city that two decide together.

@@ -108,6 +108,45 @@ func (pg *page) attestationFacts(data *attestationData) error {
 	return nil
 }
 
+// vouchedShown is how many attestations a page of the list has.
+const vouchedShown = 25
+
+// vouchedList is part of what a code vouched for, in order of the digests.
+type vouchedList struct {
+	Rows []vouchedRow
+	Next string
+}
+
+type vouchedRow struct {
+	cityid.Attestation
+	URL string
+	At  time.Time
+}
+
+// codeVouched looks whether a code vouched for anything, and lists it where that
+// is what the page is to show.
+func (pg *page) codeVouched(r *http.Request, data *codeData) error {
+	q := cityid.AttestationQuery{Source: data.Record.Code, Limit: 1}
+	if data.View == "vouched" {
+		q.Limit = vouchedShown
+		if err := q.After.UnmarshalText([]byte(r.URL.Query().Get("after"))); err != nil {
+			return cityid.Errorf(cityid.ErrMalformed, "after: %v", err)
+		}
+	}
+	page, err := pg.Source.Attestations(pg.ctx, q)
+	if err != nil || len(page.Attestations) == 0 {
+		return err
+	}
+	data.Vouched = &vouchedList{}
+	for _, a := range page.Attestations {
+		data.Vouched.Rows = append(data.Vouched.Rows, vouchedRow{a, pg.attestationURL(a.Source, a.Digest), a.Changed.Time.Std()})
+	}
+	if !page.Next.IsZero() && data.View == "vouched" {
+		data.Vouched.Next = address(r, "after", page.Next.String())
+	}
+	return nil
+}
+
 // Config is what the page's script needs.
 func (d *attestationData) Config() any {
 	return map[string]any{"digest": d.Digest, "texts": d.Texts}

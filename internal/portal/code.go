@@ -42,7 +42,8 @@ type codeData struct {
 	More    bool // there are earlier revisions
 	JSON    string
 	CLI     string
-	Board   *board // its dashboard, if the visitor may see it
+	Board   *board       // its dashboard, if the visitor may see it
+	Vouched *vouchedList // of a code that vouched for something
 }
 
 // codeFacts are the lines of the summary that need looking up.
@@ -99,10 +100,16 @@ func (p *portal) code(w http.ResponseWriter, r *http.Request, pg *page) error {
 	}
 	rec := &answer.Record
 	data := &codeData{Answer: answer, Record: rec, Name: pg.NameOf(rec.Content.Names, code), Other: pg.OtherName(rec.Content.Names), Tag: pg.StatusTag(rec.Status)}
-	if data.View = r.URL.Query().Get("view"); !slices.Contains([]string{"history", "json", "cli", "proof"}, data.View) {
+	if data.View = r.URL.Query().Get("view"); !slices.Contains([]string{"history", "vouched", "json", "cli", "proof"}, data.View) {
 		data.View = ""
 	}
-	for _, v := range []string{"", "history", "json", "cli", "proof"} {
+	if err := pg.codeVouched(r, data); err != nil {
+		return err
+	}
+	for _, v := range []string{"", "history", "vouched", "json", "cli", "proof"} {
+		if v == "vouched" && data.Vouched == nil && data.View != v {
+			continue
+		}
 		data.Tabs = append(data.Tabs, navItem{URL: address(r, "view", v, "after", "", "kind", ""), Text: pg.T("code.tab." + v), Current: v == data.View})
 	}
 	if err := pg.codeFacts(data); err != nil {
@@ -280,7 +287,7 @@ func (pg *page) codeTab(r *http.Request, data *codeData) error {
 	case "cli":
 		data.CLI = pg.commands(rec)
 		return nil
-	case "proof":
+	case "proof", "vouched":
 		return nil
 	}
 	var err error

@@ -78,6 +78,7 @@ type Source interface {
 	Agreements(ctx context.Context, q cityid.AgreementQuery) (*cityid.AgreementPage, error)
 	Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error)
 	Attestation(ctx context.Context, source cityid.Code, digest cityid.Digest) (*cityid.Attestation, error)
+	Attestations(ctx context.Context, q cityid.AttestationQuery) (*cityid.AttestationPage, error)
 	Trust(ctx context.Context) ([]cityid.Trust, error)
 }
 

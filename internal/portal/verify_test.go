@@ -189,6 +189,16 @@ func TestAttestationPage(t *testing.T) {
 	get("/en/attestation?source=x!&digest="+digest.String(), 400)
 	get("/en/attestation?source=MA.156.9999&digest="+digest.String(), 404, "MA.156.9999")
 
+	// The page of the code lists both, and has no such tab where there are none.
+	get("/en/code/MA.156.1301.01", 200, "view=vouched")
+	get("/en/code/MA.156.1301.01?view=vouched", 200, "air &lt;quality&gt;", digest.String(), batch.String())
+	get("/zh/code/MA.156.1301.01?view=vouched&after="+digest.String(), 200, batch.String())
+	get("/en/code/MA.156.1301.01?view=vouched&after="+batch.String(), 200, "nothing more")
+	get("/en/code/MA.156.1301.01?view=vouched&after=x", 400)
+	if strings.Contains(get("/en/code/MA.156.1301.02", 200), "view=vouched") {
+		t.Error("a code that vouched for nothing has a tab for it")
+	}
+
 	// The proof is about the attestation and the records that tell its key.
 	_, rest, _ := strings.Cut(body, `href="/v1/entries?`)
 	query, _, _ := strings.Cut(rest, `"`)
