@@ -16,6 +16,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 	"time"
 
 	"cityid"
@@ -133,9 +134,10 @@ type fileEntry struct {
 
 func (f *files) fetch(_ context.Context, segments []string, _ string) (*answer, error) {
 	name := path.Join(segments...)
-	file, err := f.root.Open(cmp.Or(name, "."))
+	// Without waiting: a pipe would have it wait for whoever writes.
+	file, err := f.root.OpenFile(cmp.Or(name, "."), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) || strings.Contains(err.Error(), "escapes") {
+		if noSuchFile(err) {
 			return nil, cityid.Errorf(cityid.ErrNotFound, "there is no %.120q in the dataset", "/"+name)
 		}
 		return nil, fmt.Errorf("%w: %w", errBackend, err)
@@ -154,6 +156,17 @@ func (f *files) fetch(_ context.Context, segments []string, _ string) (*answer, 
 		return nil, cityid.Errorf(cityid.ErrNotFound, "there is no file %.120q in the dataset", "/"+name)
 	}
 	return &answer{status: http.StatusOK, contentType: cleanType(mime.TypeByExtension(path.Ext(name))), body: file}, nil
+}
+
+// noSuchFile reports whether an error says that nothing has the name inside the
+// folder, however the system words it.
+func noSuchFile(err error) bool {
+	for _, is := range []error{fs.ErrNotExist, fs.ErrInvalid, syscall.ENOTDIR, syscall.ENAMETOOLONG, syscall.ELOOP, syscall.ENXIO} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	return strings.Contains(err.Error(), "escapes")
 }
 
 func listing(dir *os.File) (*answer, error) {

@@ -5,6 +5,7 @@ package share_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -262,3 +263,5 @@ func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(status)
 	w.Write(body)
 }
+
+func jsonLine(v any) ([]byte, error) { return json.Marshal(v) }

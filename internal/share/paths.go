@@ -24,12 +24,14 @@ const (
 // Segment writes a code as one segment of a path: its slashes as "~".
 func Segment(c cityid.Code) string { return strings.ReplaceAll(c.String(), "/", "~") }
 
-// ParseSegment reads what [Segment] writes, and nothing else.
+// ParseSegment reads what [Segment] writes, and nothing else. The error is a
+// refusal.
 func ParseSegment(s string) (cityid.Code, error) {
-	if strings.Contains(s, "/") {
-		return cityid.Code{}, cityid.Errorf(cityid.ErrMalformed, "%.80q is no code in a path", s)
+	code, err := cityid.ParseCanonical(strings.ReplaceAll(s, "~", "/"))
+	if err != nil || strings.Contains(s, "/") {
+		return cityid.Code{}, cityid.Errorf(cityid.ErrMalformed, "%.80q is no code in a path: write its slashes as ~", s)
 	}
-	return cityid.ParseCanonical(strings.ReplaceAll(s, "~", "/"))
+	return code, nil
 }
 
 // check checks a rule's form.
