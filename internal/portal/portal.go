@@ -91,7 +91,7 @@ type Config struct {
 	Name   map[string]string // what the portal calls itself, by language; empty: "cityid"
 	Demo   bool              // say on every page that the codes are not official
 
-	Catalogue Catalogue // what cities share; nil: there are no pages about it
+	Catalogue Catalogue // what cities share; nil: there are no pages about it, and others show usage policies by digest alone
 
 	Office   *office.Office // what is kept off the chain; nil: the pages only show the registry
 	Limits   *Limits        // nil: none
@@ -116,9 +116,6 @@ type Config struct {
 	// PurposeKeys are further x25519 keys with role encrypt of codes whose officers
 	// work here: with them, and with EvidenceKey, purposes of requests are shown.
 	PurposeKeys []*keys.Private
-	// Documents has the usage policies that datasets' records name; nil: none is at
-	// hand, and pages show digests alone.
-	Documents Documents
 
 	// BaseMap is a GeoJSON file of land polygons to draw maps on, with the
 	// members "source" and "approval" to show beside them; nil: the outline of

@@ -26,7 +26,7 @@ func TestSharePolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	have := documents{airData: b, parkingData: []byte("{}")}
-	w := newShareWorld(t, func(c *portal.Config) { c.Documents = have })
+	w := newShareWorld(t, func(c *portal.Config) { c.Catalogue = have })
 	for code, key := range map[cityid.Code]cityid.Signer{airData: cityKey, parkingData: trafficKey} {
 		content := w.rec(code).Content
 		d := *content.Dataset

@@ -184,8 +184,16 @@ func (w *shareWorld) as(key cityid.Signer) *browser {
 	return b
 }
 
-// documents has the usage policies of datasets.
+// documents is a catalogue of usage policies alone.
 type documents map[cityid.Code][]byte
+
+func (documents) Datasets(context.Context, cityid.DatasetQuery) (*cityid.DatasetPage, error) {
+	return new(cityid.DatasetPage), nil
+}
+
+func (documents) Dataset(context.Context, cityid.Code) (*cityid.DatasetAnswer, error) {
+	return nil, cityid.Errorf(cityid.ErrNotFound, "no such dataset")
+}
 
 func (d documents) DatasetDocument(_ context.Context, dataset cityid.Code, part cityid.DatasetPart) ([]byte, error) {
 	if b := d[dataset]; b != nil && part == cityid.PartPolicy {
