@@ -11,7 +11,7 @@ import (
 )
 
 // awaitBoards waits until the gateways of the demo have brought all that is on the
-// dashboards: eight indicators of either city on each, none of them late.
+// dashboards: eight indicators of either city on each, drawn, none of them late.
 func (d *runningDemo) awaitBoards(t testing.TB) {
 	t.Helper()
 	for end := time.Now().Add(3 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
@@ -26,7 +26,7 @@ func (d *runningDemo) awaitBoards(t testing.TB) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ready = ready && strings.Count(string(b), `<li class="tile `) == 16 && !strings.Contains(string(b), "Late: ")
+			ready = ready && strings.Count(string(b), `<li class="tile `) == 16 && strings.Count(string(b), `id="spark-`) == 32 && !strings.Contains(string(b), "Late: ")
 		}
 		if ready {
 			return
@@ -62,7 +62,7 @@ func TestDashboards(t *testing.T) {
 				t.Errorf("%s: %v small pictures", lang, n)
 			}
 			if scripts { // what is shown keeps up by itself
-				eval[bool](v, `document.getElementById("board").dataset.before = "1"`)
+				eval[string](v, `document.getElementById("board").dataset.before = "1"`)
 				v.wait(`!document.getElementById("board").dataset.before`)
 				v.has(words.verified)
 			}

@@ -3,6 +3,11 @@
 package main
 
 import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +19,8 @@ type shareWords struct {
 }
 
 // TestShareInBrowser has Tianjin ask Shijiazhuang for data, each with a passkey:
-// granted and revoked, and refused, in both languages; and a visitor without
-// scripts reads what became of it.
+// granted, fetched through the gateways and revoked, and refused, in both languages;
+// and a visitor without scripts reads what became of it.
 func TestShareInBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser and a demo take a while")
@@ -49,6 +54,7 @@ func TestShareInBrowser(t *testing.T) {
 		w.decide(holder, "grant", "")
 		holder.has(w.granted)
 		reload(asker, w.granted)
+		d.awaitFetch(t, "tianjin", id, http.StatusOK, `{"items":[`)
 
 		reader := b.tab("visitor without scripts, " + w.lang)
 		reader.scripts(false)
@@ -65,6 +71,7 @@ func TestShareInBrowser(t *testing.T) {
 
 		w.decide(holder, "revoke", "no longer")
 		holder.has(w.revoked)
+		d.awaitFetch(t, "tianjin", id, http.StatusForbidden, "the agreement is revoked")
 		second := w.ask(d, asker, "")
 		holder.open(lists + "/" + second)
 		w.decide(holder, "refuse", "one is enough")
@@ -82,6 +89,39 @@ func TestShareInBrowser(t *testing.T) {
 	reader.click(`a[href$="/log"]`)
 	reload(reader, "/observations")
 	reader.look("share-log", axe)
+}
+
+// awaitFetch asks a city's gateway, as its programs do, until the answer under an
+// agreement is the one that is wanted: gateways see what becomes of agreements
+// within seconds.
+func (d *runningDemo) awaitFetch(t *testing.T, city, agreement string, status int, text string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(d.folder, demoSharingFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := new(sharingState)
+	if err := strictJSON(b, state); err != nil {
+		t.Fatal(err)
+	}
+	at := fmt.Sprintf("http://127.0.0.1:%d/fetch/%s/latest", state.Ports[city].Local, agreement)
+	for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
+		r, err := http.Get(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.StatusCode == status && strings.Contains(string(body), text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s answers %d %.300s, want %d with %s", at, r.StatusCode, body, status, text)
+		}
+	}
 }
 
 // reload loads a page anew until it holds a text: what the portal does by itself it

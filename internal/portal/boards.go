@@ -92,8 +92,9 @@ func newBoards(from Gateways, log *slog.Logger) *boards {
 	return &boards{from: from, log: log, answers: map[string]*boardAnswer{}, asked: map[cityid.Code]*boardQueue{}}
 }
 
-// remember returns what load answered not long ago, or has it answer.
-func remember[T any](ctx context.Context, b *boards, party cityid.Code, question string, keep time.Duration, load func(ctx context.Context) (T, int, error)) (value T, err error) {
+// remember returns what load answered not long ago, or has it answer, and say how
+// large that is in octets and for how long it may be used.
+func remember[T any](ctx context.Context, b *boards, party cityid.Code, question string, load func(ctx context.Context) (value T, size int, keep time.Duration, err error)) (value T, err error) {
 	key := party.String() + " " + question
 	b.mu.Lock()
 	a := b.answers[key]
@@ -113,7 +114,7 @@ func remember[T any](ctx context.Context, b *boards, party cityid.Code, question
 		b.answers[key] = a
 		go func() {
 			queue.slots <- struct{}{}
-			v, size, err := load(context.WithoutCancel(ctx))
+			v, size, keep, err := load(context.WithoutCancel(ctx))
 			<-queue.slots
 			b.note(err)
 			b.mu.Lock()
@@ -184,37 +185,39 @@ func (b *boards) keep(key string, a *boardAnswer) {
 }
 
 func (b *boards) status(ctx context.Context, party cityid.Code) (*GatewayStatus, error) {
-	return remember(ctx, b, party, "status", keepStatus, func(ctx context.Context) (*GatewayStatus, int, error) {
+	return remember(ctx, b, party, "status", func(ctx context.Context) (*GatewayStatus, int, time.Duration, error) {
 		s, err := b.from.Status(ctx, party)
-		return s, 0, err
+		return s, 0, keepStatus, err
 	})
 }
 
 func (b *boards) latest(ctx context.Context, party cityid.Code) (*Latest, error) {
-	return remember(ctx, b, party, "latest", keepLatest, func(ctx context.Context) (*Latest, int, error) {
+	return remember(ctx, b, party, "latest", func(ctx context.Context) (*Latest, int, time.Duration, error) {
 		l, err := b.from.Latest(ctx, party, LineQuery{})
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, 0, err
 		}
-		return l, 256 * len(l.Observations), nil
+		return l, 256 * len(l.Observations), keepLatest, nil
 	})
 }
 
 func (b *boards) series(ctx context.Context, party cityid.Code, q LineQuery) (*Series, error) {
-	keep := keepDay
-	if q.To-q.From > 2*86400 {
-		keep = keepLong
-	}
-	return remember(ctx, b, party, fmt.Sprint("series ", q), keep, func(ctx context.Context) (*Series, int, error) {
+	return remember(ctx, b, party, fmt.Sprint("series ", q), func(ctx context.Context) (*Series, int, time.Duration, error) {
 		s, err := b.from.Series(ctx, party, q)
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, 0, err
 		}
-		size := 0
+		size, keep := 0, keepDay
+		switch {
+		case len(s.Lines) == 0: // a feed may have begun just now
+			keep = keepLatest
+		case q.To-q.From > 2*86400:
+			keep = keepLong
+		}
 		for _, l := range s.Lines {
 			size += 256 + 128*len(l.Points)
 		}
-		return s, size, nil
+		return s, size, keep, nil
 	})
 }
 

@@ -26,10 +26,10 @@ func TestRemember(t *testing.T) {
 	b := testBoards(t)
 	asked, release := 0, make(chan struct{})
 	ask := func(keep time.Duration, err error) (int, error) {
-		return remember(t.Context(), b, gatewayCity, "question", keep, func(context.Context) (int, int, error) {
+		return remember(t.Context(), b, gatewayCity, "question", func(context.Context) (int, int, time.Duration, error) {
 			<-release
 			asked++
-			return asked, 0, err
+			return asked, 0, keep, err
 		})
 	}
 	var all sync.WaitGroup
@@ -58,8 +58,8 @@ func TestRemember(t *testing.T) {
 	// Whoever does not wait gets nothing, and the others their answer.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := remember(ctx, b, gatewayCity, "slow", time.Hour, func(ctx context.Context) (int, int, error) { return 7, 0, ctx.Err() })
-	if v, err2 := remember(t.Context(), b, gatewayCity, "slow", time.Hour, func(context.Context) (int, int, error) { return 8, 0, nil }); v != 7 || err2 != nil {
+	_, err := remember(ctx, b, gatewayCity, "slow", func(ctx context.Context) (int, int, time.Duration, error) { return 7, 0, time.Hour, ctx.Err() })
+	if v, err2 := remember(t.Context(), b, gatewayCity, "slow", func(context.Context) (int, int, time.Duration, error) { return 8, 0, time.Hour, nil }); v != 7 || err2 != nil {
 		t.Errorf("%d %v after %v", v, err2, err)
 	}
 }
@@ -72,7 +72,7 @@ func TestRememberBounds(t *testing.T) {
 		if i%5 == 0 {
 			size = maxRemembered / 10
 		}
-		if v, err := remember(t.Context(), b, gatewayCity, fmt.Sprint(i), time.Hour, func(context.Context) (int, int, error) { return i, size, nil }); v != i || err != nil {
+		if v, err := remember(t.Context(), b, gatewayCity, fmt.Sprint(i), func(context.Context) (int, int, time.Duration, error) { return i, size, time.Hour, nil }); v != i || err != nil {
 			t.Fatal(v, err)
 		}
 		sum := 0
@@ -85,7 +85,7 @@ func TestRememberBounds(t *testing.T) {
 		}
 		b.mu.Unlock()
 	}
-	if v, err := remember(t.Context(), b, gatewayCity, "huge", time.Hour, func(context.Context) (int, int, error) { return 1, maxRemembered / 2, nil }); v != 1 || err != nil {
+	if v, err := remember(t.Context(), b, gatewayCity, "huge", func(context.Context) (int, int, time.Duration, error) { return 1, maxRemembered / 2, time.Hour, nil }); v != 1 || err != nil {
 		t.Error(v, err)
 	}
 	b.mu.Lock()
@@ -97,7 +97,7 @@ func TestRememberBounds(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range askedWaiting {
 		all.Go(func() {
-			_, _ = remember(t.Context(), b, gatewayCity, fmt.Sprint("w", i), time.Hour, func(context.Context) (int, int, error) { <-release; return 1, 0, nil })
+			_, _ = remember(t.Context(), b, gatewayCity, fmt.Sprint("w", i), func(context.Context) (int, int, time.Duration, error) { <-release; return 1, 0, time.Hour, nil })
 		})
 	}
 	for waiting := 0; waiting < askedWaiting; {
@@ -105,7 +105,7 @@ func TestRememberBounds(t *testing.T) {
 		waiting = b.asked[gatewayCity].waiting
 		b.mu.Unlock()
 	}
-	if _, err := remember(t.Context(), b, gatewayCity, "one more", time.Hour, func(context.Context) (int, int, error) { return 1, 0, nil }); !errors.Is(err, cityid.ErrFull) {
+	if _, err := remember(t.Context(), b, gatewayCity, "one more", func(context.Context) (int, int, time.Duration, error) { return 1, 0, time.Hour, nil }); !errors.Is(err, cityid.ErrFull) {
 		t.Errorf("%v", err)
 	}
 	close(release)

@@ -375,15 +375,19 @@ func (b *board) replayURL(at cityid.Time, k streamKey) string {
 }
 
 // sparks asks for the lines of the stations that tiles show, all indicators of a
-// station at once. A page is shown without those that do not come.
+// station over one period at once. A page is shown without those that do not come.
 func (pg *page) sparks(data *boardData) {
-	type question struct{ dataset, source cityid.Code }
-	q := boardRanges[0].query(pg.now())
-	q.Points = sparkPoints
+	type question struct {
+		dataset, source cityid.Code
+		over            string
+	}
 	lines, number := map[question]*Series{}, 0
 	for _, g := range data.Groups {
 		for _, t := range g.Tiles {
-			k := question{t.dataset, t.Shown.Source}
+			over := sparkRange(t.Words.Period)
+			k := question{t.dataset, t.Shown.Source, over.name}
+			q := over.query(pg.now())
+			q.Points = sparkPoints
 			s, asked := lines[k]
 			if !asked && !k.source.IsZero() && len(lines) < maxSparks && data.Partly == "" {
 				var err error
@@ -394,21 +398,30 @@ func (pg *page) sparks(data *boardData) {
 				lines[k] = s
 			}
 			if number++; s != nil {
-				t.Spark = pg.spark(t, s, &q, number)
+				t.Spark = pg.spark(t, s, over, &q, number)
 			}
 		}
 	}
 }
 
+// sparkRange is over how long the small picture of a stream reaches: a day, or a
+// month for what is observed once a day or more seldom.
+func sparkRange(period cityid.Time) boardRange {
+	if period >= 86400 {
+		return boardRanges[len(boardRanges)-1]
+	}
+	return boardRanges[0]
+}
+
 // spark makes the small picture of a tile.
-func (pg *page) spark(t *tile, s *Series, q *LineQuery, number int) template.HTML {
+func (pg *page) spark(t *tile, s *Series, over boardRange, q *LineQuery, number int) template.HTML {
 	for i := range s.Lines {
 		l := &s.Lines[i]
 		if l.Indicator != t.indicator || l.Unit != t.unit || len(l.Points) == 0 {
 			continue
 		}
 		x := trend{
-			ID: "spark-" + strconv.Itoa(number), Title: pg.T("dashboard.spark", t.Words.Name), Summary: pg.lineWords(l, t.Unit), From: q.From, To: q.To,
+			ID: "spark-" + strconv.Itoa(number), Title: pg.T("dashboard.spark", t.Words.Name, pg.T("dashboard.range."+over.name)), Summary: pg.lineWords(l, t.Unit), From: q.From, To: q.To,
 			Lines: []trendLine{lineOf(l, t.Words.periodOf(l), (q.To-q.From)/cityid.Time(q.Points))},
 		}
 		for i := range x.Lines[0].Points { // it shows no shade, so it needs no room for it
