@@ -28,7 +28,7 @@ func evidenceCommand() *command {
 			},
 			{
 				name: "verify", args: "FILE [FILE]", short: "check evidence without a network; two files are compared",
-				long: "What valid evidence proves: a key of the provider signed this answer to this request, a key of the\nconsumer had signed the request, the agreement was in force, and all this was on the chain no later\nthan the time shown. What it does not: that what the data say is true. Without the consumer's\nacknowledgement it does not show that the answer arrived either.",
+				long: "What valid evidence proves: a key of the provider signed this answer to this request, a key of the\nconsumer had signed the request, the agreement was in force, and all this was on the chain no later\nthan the time shown. If it was anchored more than a day after the time that the receipt claims, that\ntime proves nothing, and the evidence says so. What it does not: that what the data say is true. Without\nthe consumer's acknowledgement it does not show that the answer arrived either.",
 				examples: []string{
 					"cityid evidence verify fetch.evidence --trust trust.json --body data.json",
 					"cityid evidence verify ours.evidence theirs.evidence --trust trust.json",
@@ -177,6 +177,9 @@ func evidenceTable(r *share.EvidenceResult) *table {
 			"content", x.Content.String(), "receipt", fmt.Sprintf("%s %d", x.Log, x.Number), "time", x.Time.String(),
 			"no later than", stamp(x.NotLater), "provider anchored", stamp(x.Provided), "consumer anchored", stamp(x.Consumed),
 			"outcome", string(x.Outcome), "remark", x.Remark)
+	}
+	if x.Late {
+		pairs = append(pairs, "anchored late", "yes")
 	}
 	for _, c := range r.Checks {
 		pairs = append(pairs, "check "+c.Name, c.Verdict.String()+": "+c.Detail)

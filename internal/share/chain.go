@@ -207,7 +207,7 @@ func (v *View) ask(ctx context.Context, t *tracked, seen *Standing) (*Standing, 
 		}
 		t.keys = guess(&a.Terms, v.Trust().Statement.Zone)
 	}
-	s, err := v.prove(ctx, t.id, t.keys, 0)
+	s, err := v.prove(ctx, t.id, t.keys)
 	if err != nil {
 		return nil, err
 	}

@@ -90,6 +90,12 @@
 // long as its bundles connect to a trust root. Either side has its own; a side
 // that has lost or rewrote its log can not contradict the other's anchor.
 //
+// What is proven is that the fetch was no later than the header which proves the
+// first anchor. The receipt's own time is a claim: one after an anchor is invalid; one
+// more than [AnchorDeadline] before the first is marked, and the fetch judged by the
+// time of the anchor too. A fetch is judged by each state that the agreement's
+// staleness allowed, and one that permits it is enough.
+//
 // # What is not proven
 //
 // That data are true. That a consumer deletes what it was given, keeps to the

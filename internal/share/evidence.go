@@ -103,12 +103,13 @@ type Facts struct {
 	Status    uint32        `json:"status"`
 	Size      uint64        `json:"size"`
 	Content   cityid.Digest `json:"content"` // SHA-256 of the body
-	Time      cityid.Time   `json:"time"`    // by the provider's clock
+	Time      cityid.Time   `json:"time"`    // that the provider claims
 	Log       string        `json:"log"`
 	Number    uint64        `json:"number"`
 
 	Outcome   Outcome       `json:"outcome"`
 	NotLater  time.Time     `json:"not_later,omitzero"` // the header by which the first side's anchor is proven; zero: none is
+	Late      bool          `json:"late,omitzero"`      // no side anchored it in time: nothing but NotLater shows when it was made
 	Provided  time.Time     `json:"provider_anchored,omitzero"`
 	Consumed  time.Time     `json:"consumer_anchored,omitzero"`
 	Remark    string        `json:"remark,omitempty"` // what is missing, and whether it could be there yet
@@ -132,7 +133,9 @@ type evidenceCheck struct {
 
 	request, response *httpsig.Signed
 	receipt           ledger.Receipt
-	standing          *Standing
+	states            *verify.Result // what the chain says about the agreement and the parties, and said
+	standing          *Standing      // by which the provider may have judged
+	anchors           []anchored
 }
 
 // CheckEvidence judges evidence by a pinned trust root at the time now. It uses
@@ -146,7 +149,7 @@ func CheckEvidence(e *Evidence, trust *verify.TrustFile, now time.Time) Evidence
 		do   func() (string, error)
 	}{
 		{"request", c.checkRequest}, {"answer", c.checkResponse}, {"receipt", c.checkEntry}, {"agreement", c.checkStanding},
-		{"anchors", c.checkSides}, {"acknowledgement", c.checkAcknowledgement},
+		{"anchors", c.checkSides}, {"time", c.checkTime}, {"acknowledgement", c.checkAcknowledgement},
 	} {
 		detail, err := step.do()
 		f := verify.Finding{Name: step.name, Verdict: verify.Valid, Detail: detail}
@@ -277,42 +280,34 @@ func (c *evidenceCheck) checkStanding() (string, error) {
 	if r == nil {
 		return "", undecided
 	}
+	c.states = r
 	at := c.receipt.Time
-	s, missing, err := StandingOf(r, c.e.Agreement, at)
+	s, err := c.judgedAt(at)
 	if err != nil {
 		return "", err
 	}
-	if len(missing) > 0 {
-		return "", notShown("the records of the parties are not all there")
+	if who, since := c.compromised(at); since != 0 {
+		return "", fmt.Errorf("the key that signed the %s is known to be compromised since %s", who, since)
 	}
-	t := &s.Agreement.Terms
-	switch {
-	case t.Dataset != c.receipt.Dataset:
-		return "", fmt.Errorf("the agreement is about %s, the receipt for %s", t.Dataset, c.receipt.Dataset)
-	case s.Provider.Holder != c.receipt.Provider:
-		return "", fmt.Errorf("%s held the dataset then, the receipt names %s", s.Provider.Holder, c.receipt.Provider)
-	}
-	for _, k := range []struct {
-		party *Party
-		id    string
-		who   string
-	}{{&s.Consumer, c.request.KeyID, "request"}, {&s.Provider, c.response.KeyID, "answer"}} {
-		if _, err := keyOf(k.party, k.id, at); err != nil {
-			return "", fmt.Errorf("the key that signed the %s: %w", k.who, err)
-		}
-		if since := compromised(r.Records, k.id); since != 0 && since <= at {
-			return "", fmt.Errorf("the key that signed the %s is known to be compromised since %s", k.who, since)
-		}
-	}
-	if err := c.inForce(&s.Agreement); err != nil {
-		return "", err
-	}
-	if d := c.request.Created.Sub(at.Std()); d > time.Minute+clockDifference || d < -time.Minute-clockDifference {
-		return "", fmt.Errorf("request and receipt are more than their clocks may differ apart")
+	// The service behind the provider may have taken its time for the answer.
+	if d := at.Std().Sub(c.request.Created); d < -time.Minute-clockDifference || d > time.Minute+serveTime+clockDifference {
+		return "", fmt.Errorf("request and receipt are further apart than clocks may differ and an answer may take")
 	}
 	c.standing = s
+	t := &s.Agreement.Terms
 	c.res.Facts.Consumer = t.Consumer
 	return fmt.Sprintf("%s could fetch from %s, granted %s", t.Consumer, t.Dataset, s.Agreement.Decided.Time), undecided
+}
+
+// compromised returns which message's key is known to be compromised at a time, and
+// since when; 0: neither is.
+func (c *evidenceCheck) compromised(at cityid.Time) (who string, since cityid.Time) {
+	for _, m := range []struct{ who, key string }{{"request", c.request.KeyID}, {"answer", c.response.KeyID}} {
+		if t := compromised(c.states.Records, m.key); t != 0 && t <= at {
+			return m.who, t
+		}
+	}
+	return "", 0
 }
 
 // compromised returns since when records know a key to be compromised; 0: they
@@ -333,24 +328,6 @@ func compromised(records []cityid.Record, keyID string) (since cityid.Time) {
 	return since
 }
 
-// inForce checks a fetch with data against the agreement's life. A refusal may
-// come at any time.
-func (c *evidenceCheck) inForce(a *cityid.Agreement) error {
-	at, t := c.receipt.Time, &a.Terms
-	stale := cityid.Time(t.Staleness) + cityid.Time(clockDifference/time.Second)
-	switch {
-	case !c.receipt.Served():
-		return nil
-	case a.State == cityid.AgreementRequested || a.State == cityid.AgreementRefused || a.Decided.Time == 0 || at+stale < a.Decided.Time:
-		return fmt.Errorf("the agreement was not granted then")
-	case at < t.From || at >= t.Until:
-		return fmt.Errorf("the agreement was in force from %s until %s, and the receipt is of %s", t.From, t.Until, at)
-	case a.Ended.Time != 0 && at > a.Ended.Time+stale:
-		return fmt.Errorf("the agreement was revoked at %s, and the receipt is of %s", a.Ended.Time, at)
-	}
-	return nil
-}
-
 // checkSides checks where each side anchored the receipt.
 func (c *evidenceCheck) checkSides() (string, error) {
 	f := &c.res.Facts
@@ -363,12 +340,14 @@ func (c *evidenceCheck) checkSides() (string, error) {
 		if !bytes.Equal(p.Entry, c.e.Entry) {
 			return "", fmt.Errorf("the proof of %s is of another entry", p.Party)
 		}
-		at, err := c.anchoredAt(&p, c.e.Sides[i].Anchor)
+		x, err := c.anchoredAt(&p, c.e.Sides[i].Anchor)
 		if _, undecided := err.(notShown); undecided {
 			open = err
 		} else if err != nil {
 			return "", err
 		}
+		at := x.header
+		c.anchors = append(c.anchors, x)
 		switch {
 		case p.Party == f.Provider && f.Provided.IsZero():
 			f.Provided = at
@@ -411,23 +390,31 @@ func (c *evidenceCheck) missing() string {
 	return fmt.Sprintf("no anchor of %s is shown, though its time was over at %s", side, due.UTC().Format(time.RFC3339))
 }
 
-func (c *evidenceCheck) anchoredAt(p *ledger.LeafProof, bundle []byte) (time.Time, error) {
+// anchored is where one side's anchor stands.
+type anchored struct {
+	party  cityid.Code
+	header time.Time // which proves it: the side had the entry no later than then
+	block  time.Time // of the block with the anchor
+	next   bool      // the header is that of the very next block
+}
+
+func (c *evidenceCheck) anchoredAt(p *ledger.LeafProof, bundle []byte) (x anchored, err error) {
 	r, undecided := c.bundle(bundle)
 	if r == nil {
-		return time.Time{}, undecided
+		return x, undecided
 	}
 	var a cityid.Anchor
 	found, err := r.Entry(cityid.AnchorKey(p.Party, p.Log, p.Sequence), &a)
 	if err != nil {
-		return time.Time{}, err
+		return x, err
 	}
 	if !found {
-		return time.Time{}, fmt.Errorf("%s has not anchored batch %d of log %s", p.Party, p.Sequence, p.Log)
+		return x, fmt.Errorf("%s has not anchored batch %d of log %s", p.Party, p.Sequence, p.Log)
 	}
 	if err := ledger.CheckAnchor(p, &a); err != nil {
-		return time.Time{}, err
+		return x, err
 	}
-	return r.AsOf.Time, undecided
+	return anchored{p.Party, r.AsOf.Time, a.Changed.Time.Std(), r.AsOf.Height == a.Changed.Height}, undecided
 }
 
 func (c *evidenceCheck) checkAcknowledgement() (string, error) {
@@ -457,8 +444,8 @@ func (c *evidenceCheck) checkAcknowledgement() (string, error) {
 	case c.standing == nil:
 		return "", notShown("whose key signed it is not shown")
 	}
-	// The key may be another one than the request's, if both were in force then.
-	if _, err := keyOf(&c.standing.Consumer, s.KeyID, c.receipt.Time); err != nil {
+	// The key may be another one than the request's.
+	if err := c.consumerKey(s.KeyID, cityid.TimeOf(s.Created)); err != nil {
 		return "", notShown(fmt.Sprintf("the key that signed it: %v", err))
 	}
 	c.res.Facts.Outcome = Acknowledged
@@ -472,8 +459,12 @@ func (c *evidenceCheck) says() string {
 	if !c.receipt.Served() {
 		what = "was refused"
 	}
-	return fmt.Sprintf("%s %s %s from %s of %s (status %d, %d octets), no later than %s; %s", f.Consumer, what, f.Target, f.Dataset, f.Provider,
-		f.Status, f.Size, f.NotLater.UTC().Format(time.RFC3339), f.Outcome)
+	late := ""
+	if f.Late {
+		late = fmt.Sprintf(" (that it was at %s nothing shows: it was anchored too late for that)", f.Time)
+	}
+	return fmt.Sprintf("%s %s %s from %s of %s (status %d, %d octets), no later than %s%s; %s", f.Consumer, what, f.Target, f.Dataset, f.Provider,
+		f.Status, f.Size, f.NotLater.UTC().Format(time.RFC3339), late, f.Outcome)
 }
 
 // Compare judges the evidence of both sides about one request. It tells of a

@@ -24,7 +24,7 @@ func (g *Gateway) Evidence(ctx context.Context, entry cityid.Digest) (*Evidence,
 	if d.Request.IsZero() || d.Agreement.IsZero() {
 		return nil, cityid.Errorf(cityid.ErrInvalid, "the entry is of a fetch without an agreement")
 	}
-	standing, err := g.standingAt(ctx, d.Agreement, d.Receipt.Time)
+	standing, err := g.standingAt(ctx, d.Agreement, timesOf(&d))
 	if err != nil {
 		return nil, err
 	}
@@ -71,13 +71,29 @@ func (g *Gateway) entry(ctx context.Context, hash cityid.Digest) (ledger.Detail,
 	return ledger.Detail{}, cityid.Errorf(cityid.ErrNotFound, "no entry %s is kept here; it may have been erased", hash)
 }
 
-// standingAt proves an agreement with the parties as they were at a time.
-func (g *Gateway) standingAt(ctx context.Context, id cityid.Digest, at cityid.Time) (*Standing, error) {
+// timesOf returns the times about which evidence of an entry has to say how the
+// parties stood: that of the receipt, of the acknowledgement, and of an anchor that
+// came late.
+func timesOf(d *ledger.Detail) []cityid.Time {
+	list := []cityid.Time{d.Receipt.Time}
+	if d.Acknowledgement != nil {
+		if a, err := ledger.DecodeAcknowledgement(d.Acknowledgement.Body); err == nil && a.Time > d.Receipt.Time {
+			list = append(list, a.Time)
+		}
+	}
+	if d.Anchored.Std().Sub(d.Receipt.Time.Std()) > AnchorDeadline {
+		list = append(list, d.Anchored)
+	}
+	return list
+}
+
+// standingAt proves an agreement with the parties as they were at some times.
+func (g *Gateway) standingAt(ctx context.Context, id cityid.Digest, at []cityid.Time) (*Standing, error) {
 	a, err := g.view.about(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return g.view.prove(ctx, id, guess(&a.Terms, g.view.Trust().Statement.Zone), at)
+	return g.view.prove(ctx, id, guess(&a.Terms, g.view.Trust().Statement.Zone), at...)
 }
 
 // addSide adds a proof and the anchor it leads to, as of as early a header as

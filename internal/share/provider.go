@@ -3,6 +3,7 @@
 package share
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -227,6 +228,7 @@ type fetch struct {
 	path, query string
 
 	reservation *ledger.Reservation
+	judged      cityid.Time // when it was found that the answer may be given; 0: it may not
 	status      int
 	contentType string
 	body        *Spool
@@ -301,7 +303,11 @@ func (f *fetch) stillMay(ctx context.Context) error {
 		return unsignedError{err}
 	}
 	f.standing = s
-	return mayFetch(s, f.d.code, now)
+	if err := mayFetch(s, f.d.code, now); err != nil {
+		return err
+	}
+	f.judged = now
+	return nil
 }
 
 // mayFetch checks the agreement as the chain has it.
@@ -405,7 +411,7 @@ func (f *fetch) send(ctx context.Context, w http.ResponseWriter) error {
 		r := ledger.Receipt{
 			Version: 1, Agreement: f.standing.ID, Dataset: f.d.code, Provider: f.g.cfg.Party, Log: f.g.cfg.Log, Number: number,
 			Request: served.Request.Hash(), Status: uint32(f.status), Size: uint64(f.body.Size()), Content: content,
-			Time: cityid.TimeOf(f.g.now()), Height: f.standing.AsOf.Height,
+			Time: cmp.Or(f.judged, cityid.TimeOf(f.g.now())), Height: f.standing.AsOf.Height,
 		}
 		encoded, err := r.Encode()
 		if err != nil {

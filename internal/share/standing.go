@@ -55,7 +55,8 @@ type Standing struct {
 	AsOf      cityid.AsOf
 	Bundle    []byte // which proves it
 
-	keys [][]byte
+	keys  [][]byte
+	known cityid.Time // of the state, for evidence; 0: the latest
 }
 
 // fresh reports whether the state is recent enough by the agreement's terms. One
@@ -83,11 +84,12 @@ func sortKeys(keys [][]byte) [][]byte {
 }
 
 // prove asks for all entries under one header, as often as it takes to know
-// which. The parties are those of a time, and the bundle leads on from the pinned
-// trust root, for evidence; at 0, they are those of the header.
-func (v *View) prove(ctx context.Context, id cityid.Digest, keys [][]byte, at cityid.Time) (*Standing, error) {
+// which. The parties are those of the header, or, with times, as gateways may have
+// known them at each, for evidence: then the bundle leads on from the pinned trust
+// root, and the standing is that of the first time.
+func (v *View) prove(ctx context.Context, id cityid.Digest, keys [][]byte, at ...cityid.Time) (*Standing, error) {
 	trust := v.Trust()
-	if at != 0 {
+	if len(at) > 0 {
 		trust = v.Pinned()
 	}
 	for range maxRounds {
@@ -95,7 +97,7 @@ func (v *View) prove(ctx context.Context, id cityid.Digest, keys [][]byte, at ci
 		if err != nil {
 			return nil, err
 		}
-		s, missing, err := StandingOf(r, id, at)
+		s, missing, err := standingFor(r, id, at)
 		if err != nil {
 			return nil, err
 		}
@@ -104,11 +106,36 @@ func (v *View) prove(ctx context.Context, id cityid.Digest, keys [][]byte, at ci
 			return s, nil
 		}
 		keys = sortKeys(append(slices.Clone(keys), missing...))
+		if len(keys) > verify.MaxEntries && s != nil && s.known != 0 {
+			// There is no room for all that changed in the time of which gateways need not
+			// know; what was at the time itself is there.
+			s.Bundle = bundle
+			return s, nil
+		}
 		if len(keys) > verify.MaxEntries {
 			return nil, cityid.Errorf(cityid.ErrTooLarge, "agreement %s depends on more than %d records", id, verify.MaxEntries)
 		}
 	}
 	return nil, cityid.Errorf(cityid.ErrUnavailable, "the records around agreement %s change faster than they can be read", id)
+}
+
+// standingFor reads what [View.prove] asks for. With times, there is a standing once
+// all is there that tells of the first.
+func standingFor(r *verify.Result, id cityid.Digest, at []cityid.Time) (s *Standing, missing [][]byte, err error) {
+	if len(at) == 0 {
+		return StandingOf(r, id, 0)
+	}
+	for _, t := range at {
+		list, lack, err := standingsAt(r, id, t)
+		if err != nil {
+			return nil, nil, err
+		}
+		missing = append(missing, lack...)
+		if t == at[0] && len(list) > 0 && list[0].known == t {
+			s = list[0]
+		}
+	}
+	return s, missing, nil
 }
 
 // StandingOf reads an agreement's standing from entries that prove it, or says
