@@ -22,6 +22,7 @@ import (
 	"cityid"
 	"cityid/header"
 	"cityid/internal/bulk"
+	"cityid/internal/founding"
 	"cityid/internal/ledger"
 	"cityid/keys"
 	"cityid/label"
@@ -32,7 +33,7 @@ import (
 var docVectors = map[string]func(*testing.T) []line{
 	"limits": limitsVector, "code": codeVector, "record": recordVector, "seal": sealVector, "keys": keysVector,
 	"tx": txVector, "possession": possessionVector, "proposal": proposalVector, "map": mapVector, "range": rangeVector,
-	"log": logVector, "state-keys": stateKeysVector, "header": headerVector, "trust": trustVector,
+	"log": logVector, "state-keys": stateKeysVector, "header": headerVector, "trust": trustVector, "part": partVector,
 	"terms": termsVector, "batch": batchVector, "purpose": purposeVector, "label": labelVector, "mark": sourceMarkVector, "import": importVector, "report": reportVector, "receipt": receiptVector,
 }
 
@@ -334,6 +335,24 @@ func trustVector(t *testing.T) []line {
 	same(t, "tag of a bundle", sha([]byte("cityid/bundle/1"), hash[:], []byte{byte(cityid.AnswerRecord)}, []byte(code.String()))[:8], tag[:])
 	same(t, "trust statement", sha([]byte("cityid/trust/1"), cityid.MustMarshal(s)), d[:])
 	return []line{hexLine("statement", cityid.MustMarshal(s)), {"hash", hash.String()}, {"tag of a bundle with the record of MA.156.1301", tag.String()}, {"what the quorum of the version before signs", d.String()}}
+}
+
+func partVector(t *testing.T) []line {
+	_, officer := exampleKey(t, 1)
+	_, validator := exampleKey(t, 2)
+	_, node := exampleKey(t, 3)
+	p := founding.NewPart(founding.PartContent{
+		Chain: "cityid-example", Owner: cityid.MustParse("MA.156.9001"), Names: cityid.NamesOf(map[string]string{"en": "Survey"}),
+		Policy:    cityid.Policy{Threshold: 1, Members: []cityid.Member{{Keys: []cityid.Key{{Public: officer, Roles: cityid.RoleControl}}}}},
+		Validator: validator, NodeKey: node, Address: "node.example:26656",
+	})
+	if err := p.Check(); err != nil {
+		t.Error(err)
+	}
+	d := p.Digest()
+	same(t, "part", sha([]byte("cityid/part/1"), cityid.MustMarshal(&p.PartContent)), d[:])
+	same(t, "node id", []byte(hex.EncodeToString(sha([]byte(node[1:]))[:20])), []byte(p.Node))
+	return []line{hexLine("encoded", cityid.MustMarshal(&p.PartContent)), {"node", p.Node}, {"what its keys sign", d.String()}}
 }
 
 func labelVector(t *testing.T) []line {

@@ -4,24 +4,18 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
-	"cityid"
 	"cityid/client"
 	"cityid/internal/chain"
 	"cityid/internal/describe"
-	"cityid/internal/registry"
 	"cityid/keys"
 )
 
@@ -31,10 +25,11 @@ func nodeCommand() *command {
 		sub: []*command{
 			{
 				name: "init", args: "FOLDER", short: "make a node's keys, and found a network or join one",
-				long: "Without --genesis it founds a network of this one validator: --zone names the apex and --member\neach institution with the keys of its officers. With --genesis it joins the network of that file.",
+				long: "With --plan it makes an institution's part of a network that several found together; when all have made\ntheirs, --genesis takes in what came of it. With --zone it founds a network of this one validator: --member\nnames each institution with the keys of its officers.",
 				examples: []string{
+					"cityid node init /srv/cityid --plan plan.json --owner MA.156.9001 --name zh=测绘院 --officer li --officer wang --address node.example.cn:26656",
+					"cityid node init /srv/cityid --genesis genesis.json --expect 3b0c…",
 					"cityid node init /srv/cityid --zone MA.156 --member MA.156.9001=officer --intake intake",
-					"cityid node init /srv/cityid --genesis genesis.json",
 				},
 				setup: nodeInit,
 			},
@@ -46,143 +41,6 @@ func nodeCommand() *command {
 			{name: "status", short: "say how a running node is", setup: nodeStatus},
 		},
 	}
-}
-
-func nodeInit(f *flags) func(context.Context, []string) error {
-	genesis := f.String("genesis", "", "genesis `file` of the network to join")
-	zone := f.String("zone", "", "found a zone with this apex `code`, such as MA.156")
-	threshold := f.Int("threshold", 0, "how many members of the apex must agree; 0 for more than half")
-	var names, members, intake list
-	f.Var(&names, "name", "name of the apex as `lang=text`; several times for several languages")
-	f.Var(&members, "member", "`CODE=KEY[,KEY…]`: an institution and the keys of its officers, any one of which signs for it")
-	f.Var(&intake, "intake", "`key` with which the first member brings applications onto the chain")
-	return func(ctx context.Context, args []string) error {
-		if len(args) != 1 {
-			return usagef("want the folder of the new node")
-		}
-		if (*genesis == "") == (*zone == "") {
-			return usagef("either join a network with --genesis FILE, or found one with --zone CODE")
-		}
-		var g *chain.Genesis
-		if *genesis != "" {
-			b, err := readBounded(ctx, *genesis, 64<<20)
-			if err != nil {
-				return err
-			}
-			if g, err = chain.ParseGenesis(b); err != nil {
-				return fmt.Errorf("%s: %w", *genesis, err)
-			}
-		} else {
-			var err error
-			if g, err = f.found(*zone, names, members, intake, *threshold); err != nil {
-				return err
-			}
-			// Checked under some validator's key, before anything is on disk.
-			k, err := keys.Generate(keys.Ed25519, nil)
-			if err != nil {
-				return err
-			}
-			g.State.Validators = []cityid.Validator{{Key: signerOf(k).Key, Power: 10, Owner: g.State.Records[1].Code}}
-			if err := g.Check(); err != nil {
-				return err
-			}
-		}
-		id, err := chain.InitHome(args[0])
-		if errors.Is(err, fs.ErrExist) {
-			return hint(exitError{exitConflict, err}, "choose an empty folder, or start the node that is there: cityid node start %s", args[0])
-		}
-		if err != nil {
-			return err
-		}
-		if *genesis == "" {
-			g.State.Validators[0].Key = id.Validator
-		}
-		if err := chain.WriteGenesis(args[0], g); err != nil {
-			return err
-		}
-		f.talk("node %s of chain %s is set up in %s", id.Node, g.Chain, args[0])
-		f.talk("  compare the genesis hash with the other founders; then: cityid node start %s", args[0])
-		v := struct {
-			Chain     string           `json:"chain"`
-			Genesis   cityid.Digest    `json:"genesis"`
-			Node      string           `json:"node"`
-			Validator cityid.PublicKey `json:"validator"`
-		}{g.Chain, g.Hash(), id.Node, id.Validator}
-		return f.print(fields(v, "chain", v.Chain, "genesis hash", v.Genesis.String(), "node id", v.Node, "validator key", v.Validator.String()))
-	}
-}
-
-// found returns the genesis of a new network, still without its validator.
-func (f *flags) found(zone string, names, members, intake list, threshold int) (*chain.Genesis, error) {
-	apex, err := parseCode(zone)
-	if err != nil {
-		return nil, err
-	}
-	if len(members) == 0 {
-		return nil, usagef("who decides in %s? name its members: --member CODE=KEY", apex)
-	}
-	if threshold == 0 {
-		threshold = len(members)/2 + 1
-	}
-	if threshold < 1 || threshold > len(members) {
-		return nil, usagef("--threshold %d: want 1 to %d, the number of members", threshold, len(members))
-	}
-	root := cityid.Allocation{Code: apex, Kind: cityid.KindAuthority, Policy: &cityid.Policy{Threshold: uint8(threshold)}}
-	if err := applyNames(&root.Content.Names, names); err != nil {
-		return nil, err
-	}
-	records := []cityid.Allocation{root}
-	for i, m := range members {
-		code, officers, ok := strings.Cut(m, "=")
-		if !ok {
-			return nil, usagef("--member %q: want CODE=KEY[,KEY…]", m)
-		}
-		c, err := parseCode(code)
-		if err != nil {
-			return nil, err
-		}
-		var all []cityid.Key
-		for name := range strings.SplitSeq(officers, ",") {
-			k, err := f.publicKey(name)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, cityid.Key{Public: k, Roles: cityid.RoleControl})
-		}
-		for _, name := range intake {
-			if i > 0 {
-				break
-			}
-			k, err := f.publicKey(name)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, cityid.Key{Public: k, Roles: cityid.RoleIntake})
-		}
-		records = append(records, cityid.Allocation{
-			Code: c, Parent: apex, Kind: cityid.KindOrganisation, Policy: &cityid.Policy{Threshold: 1, Members: []cityid.Member{{Keys: all}}},
-		})
-		root.Policy.Members = append(root.Policy.Members, cityid.Member{Code: c})
-	}
-	return newGenesis(chainID(apex), time.Now(), records, nil), nil
-}
-
-// newGenesis returns a genesis with the default parameters, rule and schemes.
-func newGenesis(id string, at time.Time, records []cityid.Allocation, validators []cityid.Validator) *chain.Genesis {
-	slices.SortFunc(validators, func(a, b cityid.Validator) int { return strings.Compare(string(a.Key), string(b.Key)) })
-	return &chain.Genesis{
-		Chain: id, Time: cityid.TimeOf(at),
-		State: registry.Genesis{
-			Params: cityid.DefaultParams, Rule: defaultRule(), Schemes: defaultSchemes(records[0].Code),
-			Validators: validators, Records: records,
-		},
-	}
-}
-
-// chainID returns a new chain id for a zone. Its random end makes sure that no
-// id is ever used twice.
-func chainID(apex cityid.Code) string {
-	return "cityid-" + strings.ReplaceAll(strings.ToLower(apex.Root().String()), ".", "-") + "-" + strings.ToLower(rand.Text()[:8])
 }
 
 func nodeStart(f *flags) func(context.Context, []string) error {

@@ -27,8 +27,8 @@ import (
 // rhythm under load; it holds three of the largest transactions.
 const MaxBlock = 2 << 20
 
-// maxGenesis bounds a genesis file in octets.
-const maxGenesis = 64 << 20
+// MaxGenesis bounds a genesis file in octets.
+const MaxGenesis = 64 << 20
 
 // Genesis is what a zone is founded with. On disk it is a CometBFT genesis file
 // whose app_state is the State. All founders must have the same file; they
@@ -41,38 +41,57 @@ type Genesis struct {
 
 // Check reports the first thing that keeps a chain from being founded so.
 func (g *Genesis) Check() error {
+	_, err := g.Trust()
+	return err
+}
+
+// Trust returns version 1 of the zone's trust root, which follows from the
+// genesis alone, or the first thing that keeps a chain from being founded so.
+func (g *Genesis) Trust() (*cityid.Trust, error) {
 	doc, err := g.doc()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := doc.ValidateAndComplete(); err != nil {
-		return fmt.Errorf("genesis: %w", err)
+		return nil, fmt.Errorf("genesis: %w", err)
 	}
 	trial, err := store.Open("", store.Options{ChainID: g.Chain, FS: vfs.NewMem()})
 	if err != nil {
-		return fmt.Errorf("genesis: %w", err)
+		return nil, fmt.Errorf("genesis: %w", err)
 	}
 	defer trial.Close()
 	batch, err := trial.Begin()
 	if err != nil {
-		return fmt.Errorf("genesis: %w", err)
+		return nil, fmt.Errorf("genesis: %w", err)
 	}
 	defer batch.Discard()
-	return g.State.Init(store.Must{ReadWriter: batch}, g.block(), keys.Verify)
+	if err := g.State.Init(store.Must{ReadWriter: batch}, g.block(), keys.Verify); err != nil {
+		return nil, err
+	}
+	text, err := batch.Get(cityid.TrustKey(1))
+	if err != nil {
+		return nil, fmt.Errorf("genesis: %w", err)
+	}
+	t := new(cityid.Trust)
+	if err := cityid.Unmarshal(text, t); err != nil {
+		return nil, fmt.Errorf("genesis: trust root: %w", err)
+	}
+	return t, nil
 }
 
 func (g *Genesis) block() registry.Block { return registry.Block{Chain: g.Chain, Time: g.Time} }
 
 // Hash is the SHA-256 of the genesis file as [WriteGenesis] writes it.
 func (g *Genesis) Hash() cityid.Digest {
-	text, err := g.file()
+	text, err := g.Encode()
 	if err != nil {
 		return cityid.Digest{}
 	}
 	return sha256.Sum256(text)
 }
 
-func (g *Genesis) file() ([]byte, error) {
+// Encode returns the genesis file.
+func (g *Genesis) Encode() ([]byte, error) {
 	doc, err := g.doc()
 	if err != nil {
 		return nil, err
@@ -130,7 +149,7 @@ func WriteGenesis(home string, g *Genesis) error {
 	if err := g.Check(); err != nil {
 		return err
 	}
-	text, err := g.file()
+	text, err := g.Encode()
 	if err != nil {
 		return err
 	}
@@ -144,8 +163,8 @@ func ReadGenesis(home string) (*Genesis, error) {
 	name := filepath.Join(home, genesisFile)
 	if info, err := os.Stat(name); err != nil {
 		return nil, fmt.Errorf("read genesis: %w; get the file from the founders of the network", err)
-	} else if info.Size() > maxGenesis {
-		return nil, fmt.Errorf("genesis file %s has %d octets: at most %d", name, info.Size(), maxGenesis)
+	} else if info.Size() > MaxGenesis {
+		return nil, fmt.Errorf("genesis file %s has %d octets: at most %d", name, info.Size(), MaxGenesis)
 	}
 	text, err := os.ReadFile(name)
 	if err != nil {

@@ -6,12 +6,12 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/cometbft/cometbft/crypto"
 	"github.com/cometbft/cometbft/crypto/ed25519"
 	cmtjson "github.com/cometbft/cometbft/libs/json"
 	"github.com/cometbft/cometbft/p2p"
@@ -19,6 +19,7 @@ import (
 	voi "github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 
 	"cityid"
+	"cityid/internal/durable"
 	"cityid/keys"
 )
 
@@ -35,7 +36,27 @@ const (
 // Identity is what others know a node by.
 type Identity struct {
 	Node      string           // id in peers' addresses: 40 hexadecimal digits
+	NodeKey   cityid.PublicKey // ed25519 key from which the id follows
 	Validator cityid.PublicKey // ed25519 key its votes are signed with
+}
+
+// Signers returns what signs with the keys in a home folder: that of the node,
+// and that of the validator. They are for messages that begin with a tag and are
+// hashed, which no vote is.
+func Signers(home string) ([]cityid.Signer, error) {
+	node, err := readNodeKey(home)
+	if err != nil {
+		return nil, err
+	}
+	validator, err := readValidatorKey(home)
+	if err != nil {
+		return nil, err
+	}
+	var out []cityid.Signer
+	for _, k := range []crypto.PrivKey{node.PrivKey, validator} {
+		out = append(out, cityid.Signer{Key: publicKey(k.PubKey().Bytes()), Sign: k.Sign})
+	}
+	return out, nil
 }
 
 // InitHome makes the folder home, unless it is there, and writes a new node
@@ -78,7 +99,7 @@ func ReadIdentity(home string) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	return Identity{Node: string(node.ID()), Validator: publicKey(key.PubKey().Bytes())}, nil
+	return Identity{Node: string(node.ID()), NodeKey: publicKey(node.PubKey().Bytes()), Validator: publicKey(key.PubKey().Bytes())}, nil
 }
 
 // publicKey returns the encoded form of a bare Ed25519 key.
@@ -86,15 +107,10 @@ func publicKey(bare []byte) cityid.PublicKey {
 	return cityid.PublicKey(append([]byte{byte(keys.Ed25519)}, bare...))
 }
 
-// writeNew writes a file that must not exist, through to disk.
+// writeNew writes a file that must not exist, whole and through to disk.
 func writeNew(name string, text []byte) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("write new file: %w", err)
-	}
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+	if err := durable.WriteNew(name, text); err != nil {
+		return fmt.Errorf("write new file %s: %w", name, err)
 	}
 	return nil
 }
