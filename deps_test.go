@@ -28,7 +28,7 @@ var floors = map[string]int{
 	"cityid/internal/registry": 2, "cityid/internal/store": 2, "cityid/internal/bulk": 2, "cityid/internal/web": 2,
 	"cityid/internal/index": 2, "cityid/internal/office": 2, "cityid/internal/ledger": 2, "cityid/internal/feed": 2, "cityid/internal/audit": 2, "cityid/internal/describe": 2,
 	"cityid/internal/dcat": 2, "cityid/internal/founding": 2,
-	"cityid/verify":        2, "cityid/verify/js": 2, "cityid/label": 2,
+	"cityid/verify": 2, "cityid/verify/js": 2, "cityid/label": 2,
 
 	"cityid/internal/chain": 3, "cityid/internal/chain/chaintest": 3, "cityid/internal/api": 3, "cityid/internal/resolve": 3,
 	"cityid/internal/portal": 3, "cityid/internal/share": 3, "cityid/internal/catalogue": 3, "cityid/client": 3,
