@@ -48,9 +48,9 @@ type askData struct {
 	Decider  place // whose policy decides about it
 	Document cityid.Digest
 	Policy   cityid.Digest
-	Usage    []dcat.Term // of the usage policy, if it is at hand
-	NoKeys   bool        // nobody who decides has a key to encrypt to
-	NoWay    bool        // this portal knows no gateway of the code
+	usage    *dcat.Policy // nil: there is none, or it is not at hand
+	NoKeys   bool         // nobody who decides has a key to encrypt to
+	NoWay    bool         // this portal knows no gateway of the code
 	Stale    []askChoice
 	Respond  []askChoice
 	Units    []string
@@ -84,7 +84,62 @@ func (pg *page) shareAsk(w http.ResponseWriter, r *http.Request, at *workAt) err
 	if len(pg.Errors) > 0 {
 		status = http.StatusUnprocessableEntity
 	}
+	data.proposePermitted()
 	return pg.showAsk(w, r, status, data)
+}
+
+// Usage is what the usage policy asks for.
+func (d *askData) Usage() []dcat.Term { return d.usage.Terms() }
+
+// proposePermitted fills in as much as the usage policy permits, where that is less
+// than the form proposes.
+func (d *askData) proposePermitted() {
+	p := d.usage
+	if p == nil {
+		return
+	}
+	set := func(field string, at time.Time) { d.Form.Values.Set(field, at.In(beijing).Format(time.DateOnly)) }
+	if from := p.From.Std(); from.After(time.Now()) {
+		set("from", from.Add(24*time.Hour-1)) // the first whole day
+	}
+	if last := p.Until.Std().Add(-24 * time.Hour); p.Until != 0 && last.Before(time.Now().AddDate(1, 0, -1)) {
+		set("until", last)
+	}
+	if p.Requests != 0 {
+		d.Form.Values.Set("requests", strconv.FormatUint(p.Requests, 10))
+	}
+	if p.Octets != 0 {
+		for _, unit := range []string{"GB", "MB", "KB", "B"} {
+			if f := octetFactors[unit]; p.Octets%f == 0 {
+				d.Form.Values.Set("octets", strconv.FormatUint(p.Octets/f, 10))
+				d.Form.Values.Set("unit", unit)
+				break
+			}
+		}
+	}
+}
+
+// refuseBeyond notes what of the terms the usage policy does not permit.
+func (pg *page) refuseBeyond(p *dcat.Policy, t *cityid.Terms) {
+	if p == nil || p.Admits(t) == nil {
+		return
+	}
+	before := len(pg.Errors)
+	if t.From < p.From {
+		pg.refuseField("from", pg.T("share.ask.policy.from", pg.Moment(p.From.Std())))
+	}
+	if p.Until != 0 && t.Until > p.Until {
+		pg.refuseField("until", pg.T("share.ask.policy.until", pg.Moment(p.Until.Std())))
+	}
+	if p.Requests != 0 && (t.Requests == 0 || t.Requests > p.Requests) {
+		pg.refuseField("requests", pg.T("share.ask.policy.requests", grouped(p.Requests)))
+	}
+	if p.Octets != 0 && (t.Octets == 0 || t.Octets > p.Octets) {
+		pg.refuseField("octets", pg.T("share.ask.policy.octets", grouped(p.Octets)))
+	}
+	if len(pg.Errors) == before {
+		pg.refuseField("", pg.T("share.ask.policy.consumer"))
+	}
 }
 
 // mayAsk answers with a refusal unless the visitor may take part in asking on
@@ -136,7 +191,7 @@ func (pg *page) asking(at *workAt, f workForm) (*askData, error) {
 	if data.Decider, err = pg.placeAt(holder); err != nil {
 		return nil, err
 	}
-	data.Usage = pg.usagePolicy(rec.Code, d.Policy).Terms()
+	data.usage = pg.usagePolicy(rec.Code, d.Policy)
 	readers, err := pg.readersOf(pg.ctx, rec.Code)
 	if err != nil {
 		return nil, err
@@ -226,9 +281,8 @@ func (pg *page) shareAskSend(w http.ResponseWriter, r *http.Request, at *workAt)
 	}
 	if err := terms.Check(); err != nil {
 		pg.refuseField("", pg.refusal(err))
-	} else if policy := pg.usagePolicy(terms.Dataset, terms.Policy); policy != nil && policy.Admits(&terms) != nil {
-		pg.refuseField("", pg.T("share.ask.policy"))
 	}
+	pg.refuseBeyond(data.usage, &terms)
 	if len(pg.Errors) > 0 {
 		return pg.showAsk(w, r, http.StatusUnprocessableEntity, data)
 	}
