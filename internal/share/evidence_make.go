@@ -41,11 +41,7 @@ func (g *Gateway) Evidence(ctx context.Context, entry cityid.Digest) (*Evidence,
 	if err != nil && !errors.Is(err, ledger.ErrWaiting) {
 		return nil, err
 	}
-	if peer := g.peerProof(ctx, &d); peer != nil {
-		if err := g.addSide(ctx, e, peer); err != nil {
-			g.logger.Warn("the other side's anchor is not proven", "entry", entry, "error", err)
-		}
-	}
+	g.addPeer(ctx, e, &d)
 	if len(e.Sides) == 2 && d.Direction == ledger.DirectionFetched {
 		e.Sides[0], e.Sides[1] = e.Sides[1], e.Sides[0]
 	}
@@ -111,21 +107,32 @@ func (g *Gateway) addSide(ctx context.Context, e *Evidence, p *ledger.LeafProof)
 	return nil
 }
 
-// peerProof returns the other side's proof: the one kept, or the one it gives.
-// Only a consumer can ask.
-func (g *Gateway) peerProof(ctx context.Context, d *ledger.Detail) *ledger.LeafProof {
+// addPeer adds the other side's proof: the one kept, or the one it gives, which is
+// kept once the chain is known to have its anchor. Only a consumer can ask.
+func (g *Gateway) addPeer(ctx context.Context, e *Evidence, d *ledger.Detail) {
 	if d.PeerProof != nil {
-		if p, _, _, err := ledger.DecodeLeafProof(d.PeerProof); err == nil {
-			return &p
+		p, _, _, err := ledger.DecodeLeafProof(d.PeerProof)
+		if err == nil {
+			err = g.addSide(ctx, e, &p)
 		}
+		if err == nil {
+			return
+		}
+		g.logger.Warn("the anchor of the other side's proof is not proven", "entry", d.Hash, "error", err)
 	}
 	if d.Direction != ledger.DirectionFetched {
-		return nil
+		return
 	}
 	list, err := g.PeerProofs(ctx, d.Agreement, []cityid.Digest{d.Hash})
-	if err != nil || list[0] == nil {
-		g.logger.Info("the provider gives no proof now", "entry", d.Hash, "error", err)
-		return nil
+	if err != nil {
+		g.logger.Info("not all of the provider's gateways give proofs now", "entry", d.Hash, "error", err)
+	}
+	if list == nil || list[0] == nil {
+		return
+	}
+	if err := g.addSide(ctx, e, list[0]); err != nil {
+		g.logger.Warn("the anchor of the other side's proof is not proven", "entry", d.Hash, "error", err)
+		return
 	}
 	encoded, err := list[0].Encode()
 	if err == nil {
@@ -134,7 +141,6 @@ func (g *Gateway) peerProof(ctx context.Context, d *ledger.Detail) *ledger.LeafP
 	if err != nil {
 		g.logger.Warn("the provider's proof not kept", "entry", d.Hash, "error", err)
 	}
-	return list[0]
 }
 
 // provenAnchor returns a bundle that proves an anchor. The earlier its header,

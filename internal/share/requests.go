@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"cityid"
 	"cityid/internal/durable"
@@ -136,33 +137,50 @@ func (g *Gateway) proofFor(ctx context.Context, agreement, entry cityid.Digest) 
 	return p, nil
 }
 
-// PeerProofs asks the provider for the proofs of entries under an agreement. Each
-// is checked to be one of the entry; one that is missing is nil.
+// PeerProofs asks the provider's gateways for the proofs of entries under an
+// agreement. Each is checked to be one of the entry, of a log of the provider's; one
+// that is missing is nil. The error says which gateways did not answer, or answered
+// with something else: what the others have shown is good whatever it says. It is
+// another matter whether the chain has the anchors.
 func (g *Gateway) PeerProofs(ctx context.Context, id cityid.Digest, entries []cityid.Digest) ([]*ledger.LeafProof, error) {
 	s, err := g.view.Standing(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]*ledger.LeafProof, len(entries))
+	var failed []error
 	for _, base := range s.Provider.Links {
-		var body []byte
-		if _, err = g.postSigned(ctx, base, "/proofs", id, proofProfile, cityid.MustMarshal(entries), &body); err != nil {
-			continue
+		if !slices.Contains(out, nil) {
+			break
 		}
-		var list []cityid.Bytes
-		if err := cityid.Unmarshal(body, &list); err != nil || len(list) != len(entries) {
-			return nil, fmt.Errorf("%w: %s: its proofs can not be read", errLies, base)
-		}
-		for i, b := range list {
-			if len(b) == 0 || out[i] != nil {
-				continue
-			}
-			p, _, _, err := ledger.DecodeLeafProof(b)
-			if err != nil || ledger.EntryHash(p.Entry) != entries[i] {
-				return nil, fmt.Errorf("%w: %s: a proof is not of the entry asked for", errLies, base)
-			}
-			out[i] = &p
+		if err := g.peerProofs(ctx, base, id, entries, out); err != nil {
+			failed = append(failed, err)
 		}
 	}
-	return out, err
+	return out, errors.Join(failed...)
+}
+
+// peerProofs asks one gateway, and fills in those proofs that are missing and good.
+func (g *Gateway) peerProofs(ctx context.Context, base string, id cityid.Digest, entries []cityid.Digest, out []*ledger.LeafProof) error {
+	var body []byte
+	if _, err := g.postSigned(ctx, base, "/proofs", id, proofProfile, cityid.MustMarshal(entries), &body); err != nil {
+		return err
+	}
+	var list []cityid.Bytes
+	if err := cityid.Unmarshal(body, &list); err != nil || len(list) != len(entries) {
+		return fmt.Errorf("%w: %s: its proofs can not be read", errLies, base)
+	}
+	var failed []error
+	for i, b := range list {
+		if len(b) == 0 || out[i] != nil {
+			continue
+		}
+		p, _, r, err := ledger.DecodeLeafProof(b)
+		if err != nil || ledger.EntryHash(p.Entry) != entries[i] || p.Party != r.Provider {
+			failed = append(failed, fmt.Errorf("%w: %s: a proof is not of the entry %s asked for", errLies, base, entries[i]))
+			continue
+		}
+		out[i] = &p
+	}
+	return errors.Join(failed...)
 }

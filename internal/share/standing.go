@@ -15,7 +15,8 @@ import (
 
 // Bounds of what is looked up for one agreement.
 const (
-	maxRounds  = 12  // questions until all records are known
+	maxRounds  = 24  // questions until all records are known
+	asksBack   = 4   // earlier revisions asked for at a time
 	maxLineage = 48  // records from a code to its apex
 	maxMembers = 256 // codes and keys of a policy and its members
 )
@@ -186,11 +187,14 @@ func (f *finder) record(code cityid.Code) *cityid.Record {
 		return r
 	}
 	key := cityid.RecordKey(code)
-	for {
+	for revision := uint32(0); ; {
 		r := new(cityid.Record)
 		found, err := f.result.Entry(key, r)
 		if err != nil && !f.result.Asked(key) {
 			f.missing = append(f.missing, key)
+			for n := uint32(1); n < asksBack && revision > n; n++ {
+				f.missing = append(f.missing, cityid.HistoryKey(code, revision-n))
+			}
 		} else if err != nil {
 			f.err = err
 		}
@@ -205,7 +209,8 @@ func (f *finder) record(code cityid.Code) *cityid.Record {
 			f.known[code] = nil
 			return nil
 		}
-		key = cityid.HistoryKey(code, r.Revision-1)
+		revision = r.Revision - 1
+		key = cityid.HistoryKey(code, revision)
 	}
 }
 
