@@ -3,11 +3,13 @@
 package share
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -144,34 +146,55 @@ func (a *acknowledger) flush(ctx context.Context) {
 	}
 }
 
-// deliver sends one batch; if the provider can not be told, it is kept for later.
+// deliver sends one batch; what the provider can not be told now is kept for later.
 func (a *acknowledger) deliver(ctx context.Context, t ackTarget, list []cityid.Digest) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	err := a.tell(ctx, t, list)
+	left, err := a.tellAll(ctx, t, list)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err == nil {
 		delete(a.after, t)
 		return
 	}
-	a.g.logger.Warn("acknowledgement not delivered", "agreement", t.agreement, "answers", len(list), "error", err)
-	if code := cityid.CodeOf(err); code == cityid.ErrInternal || code == cityid.ErrUnavailable || code == cityid.ErrReplayed {
-		a.queues[t] = append(list, a.queues[t]...)
+	a.g.logger.Warn("acknowledgement not delivered", "agreement", t.agreement, "answers", len(list), "later", len(left), "error", err)
+	if len(left) > 0 {
+		a.queues[t] = append(left, a.queues[t]...)
 		a.after[t] = a.g.now().Add(ackRetry)
-	} // else the provider refuses it for good; it is tried again when the ledger is looked through
+	}
 }
 
-// tell makes an acknowledgement, sends it, and writes down that it was taken.
-func (a *acknowledger) tell(ctx context.Context, t ackTarget, list []cityid.Digest) error {
+// tellAll acknowledges a list, and returns what is left to be told soon. A provider
+// takes a list whole or not at all, so one in which it does not know an answer is told
+// in halves: an answer of which a restored ledger knows nothing, or of another of the
+// provider's gateways, keeps no other from being acknowledged. What is refused for good
+// is left for the next time the ledger is looked through.
+func (a *acknowledger) tellAll(ctx context.Context, t ackTarget, list []cityid.Digest) (left []cityid.Digest, err error) {
+	unknown, err := a.tell(ctx, t, list)
+	switch code := cityid.CodeOf(err); {
+	case err == nil:
+		return nil, nil
+	case unknown && len(list) > 1:
+		left, err = a.tellAll(ctx, t, list[:len(list)/2])
+		more, err2 := a.tellAll(ctx, t, list[len(list)/2:])
+		return append(left, more...), cmp.Or(err, err2)
+	case code == cityid.ErrInternal || code == cityid.ErrUnavailable || code == cityid.ErrReplayed:
+		return slices.Clone(list), err
+	}
+	return nil, err
+}
+
+// tell makes an acknowledgement, sends it, and writes down that it was taken. On an
+// error it says whether a gateway does not know one of the answers.
+func (a *acknowledger) tell(ctx context.Context, t ackTarget, list []cityid.Digest) (unknown bool, err error) {
 	s, err := a.g.view.Standing(ctx, t.agreement)
 	if err != nil {
-		return err
+		return false, err
 	}
 	ack := ledger.NewAcknowledgement(t.agreement, list, cityid.TimeOf(a.g.now()))
 	body, err := ack.Encode()
 	if err != nil {
-		return err
+		return false, err
 	}
 	bases := []string{t.base}
 	if t.base == "" {
@@ -182,10 +205,11 @@ func (a *acknowledger) tell(ctx context.Context, t ackTarget, list []cityid.Dige
 		var sent *sentRequest
 		if sent, err = a.g.postSigned(ctx, base, "/acknowledgements", t.agreement, ackProfile, body, nil); err == nil {
 			_, err = a.g.ledger.Acknowledge(ctx, ledger.DirectionFetched, body, messageOf(sent.signed), nil)
-			return err
+			return false, err
 		}
+		unknown = unknown || cityid.CodeOf(err) == cityid.ErrNotFound
 	}
-	return err
+	return unknown, err
 }
 
 // maxPostAnswer bounds what comes back to a signed body.

@@ -26,6 +26,24 @@ func (w *world) claimed(id cityid.Digest, at cityid.Time) *share.Evidence {
 // answered is claimed for an answer that took some time.
 func (w *world) answered(id cityid.Digest, asked, at cityid.Time) *share.Evidence {
 	w.t.Helper()
+	entry := w.written(id, asked, at)
+	if err := w.take.Anchor(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.engine.Settle(); err != nil {
+		w.t.Fatal(err)
+	}
+	e, err := w.take.Evidence(w.t.Context(), entry)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return e
+}
+
+// written writes a fetch into the consumer's log of which the provider's knows nothing,
+// and returns its entry.
+func (w *world) written(id cityid.Digest, asked, at cityid.Time) cityid.Digest {
+	w.t.Helper()
 	o := w.order(id, "/latest")
 	o.created = asked.Std()
 	h := http.Header{"Content-Digest": {httpsig.Digest(nil)}, "Data-Agreement": {o.agreement}}
@@ -61,17 +79,7 @@ func (w *world) answered(id cityid.Digest, asked, at cityid.Time) *share.Evidenc
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.take.Anchor(w.t.Context()); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := w.engine.Settle(); err != nil {
-		w.t.Fatal(err)
-	}
-	e, err := w.take.Evidence(w.t.Context(), entry.Hash)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return e
+	return entry.Hash
 }
 
 // judge checks evidence and compares verdict, mark, and what is said.
