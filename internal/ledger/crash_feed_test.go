@@ -21,7 +21,7 @@ func feedOptions(dir string) Options {
 	return Options{Dir: dir, Party: provider, Log: "main", BatchSize: 5}
 }
 
-// followUntilKilled follows a feed, anchors and erases, all at once.
+// followUntilKilled follows a feed, anchors, erases and prunes, all at once.
 func followUntilKilled(dir string) error {
 	ctx := context.Background()
 	l, err := Open(ctx, feedOptions(dir))
@@ -29,12 +29,20 @@ func followUntilKilled(dir string) error {
 		return err
 	}
 	fmt.Println("open")
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	go func() {
 		for {
 			if err := anchorAndErase(ctx, l); err != nil {
 				failed <- err
 			}
+		}
+	}()
+	go func() {
+		for {
+			if _, err := pruneFeed(ctx, l, 150); err != nil {
+				failed <- err
+			}
+			time.Sleep(5 * time.Millisecond)
 		}
 	}()
 	go func() {
@@ -46,6 +54,18 @@ func followUntilKilled(dir string) error {
 		}
 	}()
 	return <-failed
+}
+
+// pruneFeed removes all but the last minutes of the feed's observations, and returns
+// before when.
+func pruneFeed(ctx context.Context, l *Ledger, minutes int) (cityid.Time, error) {
+	list, err := l.Series(ctx, SeriesQuery{})
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	before := list[0].Last - cityid.Time(60*minutes)
+	_, err = l.PruneObservations(ctx, before)
+	return before, err
 }
 
 func anchorAndErase(ctx context.Context, l *Ledger) error {
@@ -92,8 +112,8 @@ func followOnce(ctx context.Context, l *Ledger, feed Feed) error {
 	return err
 }
 
-// TestKillFeed kills a process that follows a feed and erases: cursor, events and
-// observations agree each time, and erasing goes on where it was.
+// TestKillFeed kills a process that follows a feed, erases and prunes: cursor, events and
+// observations agree each time, and erasing and pruning go on where they were.
 func TestKillFeed(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ledger")
 	feed, last := Feed{Path: "/feed"}, uint64(0)
@@ -123,6 +143,13 @@ func TestKillFeed(t *testing.T) {
 		}
 		if list := ok(l.Observations(t.Context(), SeriesQuery{From: cityid.Time(60 * s.Events)}, 0))(t); s.Events > 0 && (len(list) != 1 || list[0].Value != fmt.Sprint(s.Events)) {
 			t.Errorf("round %d: %d events, observations at the end %+v", round, s.Events, list)
+		}
+		if before := ok(pruneFeed(t.Context(), l, 40))(t); before > 0 {
+			list := ok(l.Observations(t.Context(), SeriesQuery{}, 0))(t)
+			if first := max(1, uint64(before+59)/60); uint64(len(list)) != s.Events+1-first || list[0].Time != cityid.Time(60*first) {
+				t.Errorf("round %d: %d of %d observations are left, from %d on: pruned before %d", round, len(list), s.Events, list[0].Time, before)
+			}
+			f.hoursHold()
 		}
 		checkErased(t, f)
 		do(t, l.Close())

@@ -180,13 +180,18 @@ func scanObservation(row interface{ Scan(...any) error }) (o Observation, err er
 	return o, err
 }
 
-// PruneObservations removes those made before a time, and series of which none is
-// left, and says how many observations.
+// PruneObservations removes those made before a time, with the values that were
+// replaced and what hours came to, and series of which none is left; it says how many
+// observations. It goes step by step, and the next call goes on with what was
+// interrupted.
 func (l *Ledger) PruneObservations(ctx context.Context, before cityid.Time) (pruned int, err error) {
 	rows, err := listSeries(ctx, l.reads, SeriesQuery{})
 	for _, s := range rows {
 		if err != nil {
 			break
+		}
+		if s.First == 0 || s.First >= before {
+			continue
 		}
 		var n int
 		n, err = l.pruneSeries(ctx, s.id, before)
@@ -201,26 +206,40 @@ func (l *Ledger) PruneObservations(ctx context.Context, before cityid.Time) (pru
 	return pruned, nil
 }
 
-// pruneSeries first removes what hours come to, so that no line shows of an hour what
-// is only partly there; at the end the hour that stays in part is summed up again.
+// pruneSeries first removes what whole hours come to, so that no line shows of an hour
+// what is only partly there. The earliest observation goes last, with all others of its
+// hour that go, and the hour that stays in part is summed up again with that: until
+// then a call that was interrupted is seen to be.
 func (l *Ledger) pruneSeries(ctx context.Context, series int64, before cityid.Time) (pruned int, err error) {
 	hour := int64(before) / secondsOfHour
-	if _, err := l.prune(ctx, `DELETE FROM hour WHERE series = ? AND hour <= ?`, series, hour); err != nil {
-		return 0, err
+	for _, query := range []string{
+		`DELETE FROM hour WHERE series = ?1 AND hour < ?2 / 3600`,
+		`DELETE FROM replaced WHERE rowid IN (SELECT rowid FROM replaced WHERE series = ?1 AND time < ?2 LIMIT ?3)`,
+	} {
+		if _, err := l.prune(ctx, query, series, int64(before), pruneAtOnce); err != nil {
+			return 0, err
+		}
 	}
-	pruned, err = l.prune(ctx, `DELETE FROM observation WHERE series = ?1 AND time < ?2 AND time <=
-		coalesce((SELECT time FROM observation WHERE series = ?1 ORDER BY time LIMIT 1 OFFSET ?3), ?2)`, series, int64(before), pruneAtOnce-1)
+	pruned, err = l.prune(ctx, `DELETE FROM observation WHERE series = ?1 AND time < ?2 / 3600 * 3600
+		AND time > (SELECT min(time) FROM observation WHERE series = ?1) AND time <=
+		coalesce((SELECT time FROM observation WHERE series = ?1 ORDER BY time LIMIT 1 OFFSET ?3), ?2)`, series, int64(before), pruneAtOnce)
 	if err != nil {
 		return pruned, err
 	}
-	if _, err = l.prune(ctx, `DELETE FROM replaced WHERE series = ? AND time < ?`, series, int64(before)); err != nil {
-		return pruned, err
-	}
-	return pruned, l.write(ctx, &job{apply: func(g *group) error {
-		_, err := g.w.conn.ExecContext(context.Background(), `INSERT OR REPLACE INTO hour SELECT series, time / 3600, max(time), count(*), sum(number), min(number), max(number)
-			FROM observation WHERE series = ?1 AND time >= ?2 AND time < ?3 GROUP BY series, time / 3600`, series, hour*secondsOfHour, min(hour, noEnd)*secondsOfHour+secondsOfHour)
+	rest := 0
+	err = l.write(ctx, &job{apply: func(g *group) (err error) {
+		ctx := context.Background()
+		if rest, err = folder.Count(g.w.conn.ExecContext(ctx, `DELETE FROM observation WHERE series = ? AND time < ?`, series, int64(before))); err != nil {
+			return err
+		}
+		if _, err := g.w.conn.ExecContext(ctx, `DELETE FROM hour WHERE series = ? AND hour <= ?`, series, hour); err != nil {
+			return err
+		}
+		_, err = g.w.conn.ExecContext(ctx, `INSERT INTO hour SELECT series, time / 3600, max(time), count(*), sum(number), min(number), max(number)
+			FROM observation WHERE series = ?1 AND time >= ?2 * 3600 AND time / 3600 = ?2 GROUP BY series, time / 3600`, series, hour)
 		return err
 	}})
+	return pruned + rest, err
 }
 
 // pruneAtOnce is how many rows go in one transaction.

@@ -236,6 +236,29 @@ func (v *View) about(ctx context.Context, id cityid.Digest) (*cityid.Agreement, 
 	return a, unknown(err)
 }
 
+// agreement proves an agreement by itself, however it and its parties stand, with the
+// time of the header.
+func (v *View) agreement(ctx context.Context, id cityid.Digest) (*cityid.Agreement, cityid.Time, error) {
+	about, err := v.about(ctx, id)
+	if err != nil {
+		return nil, 0, err
+	}
+	key := cityid.AgreementKey(about.Terms.Dataset, id)
+	r, _, err := v.Entries(ctx, [][]byte{key}, cityid.MaxStaleness*time.Second)
+	if err != nil {
+		return nil, 0, err
+	}
+	a := new(cityid.Agreement)
+	found, err := r.Entry(key, a)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case !found || a.Terms.ID() != id:
+		return nil, 0, cityid.Errorf(cityid.ErrNotFound, "there is no agreement %s", id)
+	}
+	return a, cityid.TimeOf(r.AsOf.Time), nil
+}
+
 // unknown makes an error that says nothing about the chain one that says so.
 func unknown(err error) error {
 	if err != nil && !errors.Is(err, ErrStale) && cityid.CodeOf(err) == cityid.ErrInternal {

@@ -19,6 +19,7 @@ const (
 	DefaultBatchTime      = 60 * time.Second
 	DefaultBatchLeaves    = 10_000
 	DefaultRetention      = 365 * 24 * time.Hour
+	DefaultObservations   = 365 * 24 * time.Hour
 	DefaultMaxBody        = 4 << 30
 	DefaultInFlight       = 1024
 	MaxDatasets           = 10_000
@@ -56,6 +57,7 @@ type Config struct {
 	BatchTime      Duration `json:"batch_time,omitempty"`     // a batch of receipts is closed after; default 60s
 	BatchLeaves    int      `json:"batch_leaves,omitempty"`   // or with so many; default 10,000
 	Retention      Duration `json:"retention,omitempty"`      // receipts and salts are erased after; default 8760h
+	Observations   Duration `json:"observations,omitempty"`   // of feeds are removed so long after they were made; default 8760h
 	MaxBody        int64    `json:"max_body,omitempty"`       // octets of one answer; default 4 GiB
 	InFlight       int      `json:"in_flight,omitempty"`      // requests served at a time, a quarter of them for one address; default 1024
 }
@@ -125,6 +127,9 @@ func (c Config) WithDefaults() Config {
 	if c.Retention == 0 {
 		c.Retention = Duration(DefaultRetention)
 	}
+	if c.Observations == 0 {
+		c.Observations = Duration(DefaultObservations)
+	}
 	return c
 }
 
@@ -161,6 +166,7 @@ func (c *Config) Check() error {
 		{"batch_leaves", int64(c.BatchLeaves), 1, cityid.MaxBatch}, {"in_flight", int64(c.InFlight), 1, 10_000},
 		{"max_body", c.MaxBody, 1, 1 << 40}, {"batch_time in seconds", int64(time.Duration(c.BatchTime) / time.Second), 1, 86400},
 		{"retention in hours", int64(time.Duration(c.Retention) / time.Hour), 1, 100 * 8766},
+		{"observations in hours", int64(time.Duration(c.Observations) / time.Hour), 1, 100 * 8766},
 	} {
 		if n.v < n.least || n.v > n.most {
 			return fmt.Errorf("%s is %d: want %d to %d", n.name, n.v, n.least, n.most)

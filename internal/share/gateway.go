@@ -175,32 +175,6 @@ func post(f web.Endpoint) http.Handler { return web.Methods{http.MethodPost: f} 
 // maxStreams is how many applications may follow feeds at a time.
 const maxStreams = 256
 
-// How often old nonces and old receipts are looked for.
-const (
-	sweepEvery  = 3 * time.Minute
-	retainEvery = time.Hour
-)
-
-// retain erases receipts and salts whose time is over.
-func (g *Gateway) retain(ctx context.Context) {
-	swept := time.Time{}
-	every(ctx, sweepEvery, func() {
-		if err := g.ledger.Sweep(ctx); err != nil && ctx.Err() == nil {
-			g.logger.Error("old nonces not removed", "error", err)
-		}
-		if g.now().Sub(swept) < retainEvery {
-			return
-		}
-		swept = g.now()
-		n, err := g.ledger.Erase(ctx, g.now().Add(-time.Duration(g.cfg.Retention)))
-		if err != nil && ctx.Err() == nil {
-			g.logger.Error("old receipts not erased", "error", err)
-		} else if n > 0 {
-			g.logger.Info("old receipts erased", "receipts", n)
-		}
-	})
-}
-
 // every calls f at once and then every so often until ctx ends.
 func every(ctx context.Context, d time.Duration, f func()) {
 	t := time.NewTicker(d)

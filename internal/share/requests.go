@@ -26,6 +26,7 @@ const (
 	maxProofAsked = 64       // entries in one question
 	ageHeader     = "age-encryption.org/v1\n"
 	purposesDir   = "purposes"
+	purposeSuffix = ".age"
 )
 
 var (
@@ -60,7 +61,7 @@ func (g *Gateway) takePurpose(w http.ResponseWriter, r *http.Request) error {
 		return web.Refuse(http.StatusInsufficientStorage, cityid.ErrFull, "this gateway keeps %d purposes and no more", maxPurposes)
 	}
 	// The first one counts: a purpose that changed later would be another one.
-	if err := durable.WriteNew(filepath.Join(dir, c.standing.ID.String()+".age"), body); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := durable.WriteNew(filepath.Join(dir, c.standing.ID.String()+purposeSuffix), body); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("keep a purpose: %w", err)
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -69,7 +70,7 @@ func (g *Gateway) takePurpose(w http.ResponseWriter, r *http.Request) error {
 
 // Purpose returns the encrypted purpose that a consumer sent with a request.
 func (g *Gateway) Purpose(id cityid.Digest) ([]byte, error) {
-	b, err := os.ReadFile(filepath.Join(g.cfg.Data, purposesDir, id.String()+".age"))
+	b, err := os.ReadFile(filepath.Join(g.cfg.Data, purposesDir, id.String()+purposeSuffix))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, cityid.Errorf(cityid.ErrNotFound, "no purpose came with the request %s", id)
 	}
