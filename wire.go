@@ -135,6 +135,7 @@ type NodeStatus struct {
 	Time       time.Time    `json:"time"`   // of that block
 	AppHash    Digest       `json:"app_hash"`
 	Records    uint64       `json:"records"`             // keys in the state tree
+	Node       string       `json:"node_id,omitempty"`   // by which other nodes know this one
 	Validator  PublicKey    `json:"validator,omitempty"` // this node's key, if it validates
 	Validators ValidatorSet `json:"validators"`
 	Mempool    int          `json:"mempool"` // transactions waiting

@@ -34,18 +34,44 @@ func nodeCommand() *command {
 				setup: nodeInit,
 			},
 			{
+				name: "join", args: "FOLDER", short: "set a node up that follows a network without a vote, and answers",
+				long:     "It takes all blocks from its peers, checks and carries them out itself, and so proves what it answers.\nThe apex can give it a vote later: cityid network validators.",
+				examples: []string{"cityid node join /srv/cityid --genesis genesis.json --expect 3b0c… --peer 51a0…@node.example.cn:26656"},
+				setup:    nodeJoin,
+			},
+			{
 				name: "start", args: "FOLDER", short: "start the node and answer over HTTP until interrupted",
 				examples: []string{"cityid node start /srv/cityid", "cityid node start /srv/cityid --listen :8443 --tls-cert cert.pem --tls-key key.pem"},
 				setup:    nodeStart,
+			},
+			{
+				name: "config", args: "FOLDER", short: "show every setting of a node and where it comes from",
+				long:     "Settings are in node.json in the node's folder. An environment variable (CITYID_NODE_LISTEN and so on)\noverrides the file, and a flag both. docs/operating.md has them all.",
+				examples: []string{"cityid node config /srv/cityid", "cityid node config /srv/cityid --listen :8443 --format json"},
+				setup:    nodeShowConfig,
 			},
 			{name: "status", short: "say how a running node is", setup: nodeStatus},
 		},
 	}
 }
 
-func nodeStart(f *flags) func(context.Context, []string) error {
-	var cfg chain.Config
-	var s serving
+// startFlags are what a node is started with.
+type startFlags struct {
+	config    string
+	chain     chain.Config
+	serve     serving
+	desk      deskFlags
+	peers     list
+	allowed   list
+	siteNames list
+	proxies   string
+	level     string
+	jsonLog   bool
+}
+
+func (n *startFlags) setup(f *flags) {
+	s, cfg := &n.serve, &n.chain
+	f.StringVar(&n.config, "config", "", "configuration `file`; node.json in the node's folder without it")
 	f.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "`address` on which to answer over HTTP")
 	f.StringVar(&s.Cert, "tls-cert", "", "PEM `file` with the TLS certificate; it is read again when it changes")
 	f.StringVar(&s.Key, "tls-key", "", "PEM `file` with its private key")
@@ -53,59 +79,89 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 	f.StringVar(&s.Pages.Origin, "origin", "", "`address` under which browsers reach the pages, such as https://id.example; passkeys are bound to it")
 	f.StringVar(&s.Pages.Public, "public-url", "", "`address` that labels name; without it the pages draw none")
 	f.StringVar(&s.Pages.BaseMap, "base-map", "", "GeoJSON `file` of land polygons to draw maps on, instead of a coarse outline")
-	var desk deskFlags
-	desk.setup(f)
-	var siteNames list
-	f.Var(&siteNames, "site-name", "what the pages call themselves, as `lang=text`; several times for several languages")
+	n.desk.setup(f)
+	f.Var(&n.siteNames, "site-name", "what the pages call themselves, as `lang=text`; several times for several languages")
 	f.IntVar(&s.Writes, "writes-per-second", 200, "transactions a second that one client may submit; 0 for no limit")
 	f.IntVar(&s.Streams, "streams", 1000, "streams of events at a time; a quarter of them for one client address")
-	proxies := f.String("trusted-proxies", "", "`networks` of proxies whose X-Forwarded-For is believed")
+	f.StringVar(&n.proxies, "trusted-proxies", "", "`networks` of proxies whose X-Forwarded-For is believed")
 	f.StringVar(&cfg.Listen, "p2p-listen", chain.DefaultListen, "`address` for other nodes")
 	f.StringVar(&cfg.External, "p2p-external", "", "`address` that other nodes are told")
-	var peers list
-	f.Var(&peers, "peer", "a node to stay connected to, as `id@host:port`; several times")
+	f.Var(&n.peers, "peer", "a node to stay connected to, as `id@host:port`; several times")
+	f.BoolVar(&cfg.Closed, "p2p-closed", false, "turn away nodes that are neither peers nor allowed")
+	f.Var(&n.allowed, "allow", "with --p2p-closed: the `id` of a node that may connect; several times")
 	f.DurationVar(&cfg.Heartbeat, "heartbeat", chain.DefaultHeartbeat, "after how long an idle network makes an empty block")
 	f.BoolVar(&s.NoIndex, "no-index", false, "keep no search index and answer no searches; only with --no-pages")
 	s.Data.setup(f)
-	level := f.String("log-level", "info", "debug, info, warn or error")
-	jsonLog := f.Bool("log-json", false, "write the log as JSON lines")
+	f.StringVar(&n.level, "log-level", "info", "debug, info, warn or error")
+	f.BoolVar(&n.jsonLog, "log-json", false, "write the log as JSON lines")
+}
+
+// check completes what the node in a folder is started with, but for its log and
+// keys, and refuses what can not be.
+func (n *startFlags) check(dir string) (err error) {
+	s, cfg := &n.serve, &n.chain
+	if s.Proxies, err = parseProxies(n.proxies); err != nil {
+		return err
+	}
+	if s.Writes < 0 {
+		return usagef("--writes-per-second %d: want 0 or more", s.Writes)
+	}
+	if s.Streams < 1 {
+		return usagef("--streams %d: want 1 or more", s.Streams)
+	}
+	if (s.Cert == "") != (s.Key == "") {
+		return usagef("--tls-cert and --tls-key go together")
+	}
+	if s.Pages.Folder = dir; s.Pages.Origin == "" && !s.Pages.Off {
+		s.Pages.Origin = defaultOrigin(s.Listen, s.Cert != "")
+	}
+	if s.Pages.Name, err = languageTexts(n.siteNames); err != nil {
+		return err
+	}
+	if s.NoIndex && !s.Pages.Off {
+		return usagef("--no-index: the pages need the index; it goes with --no-pages")
+	}
+	for _, p := range n.peers {
+		if err := chain.CheckPeer(p); err != nil {
+			return usagef("--peer: %v", err)
+		}
+	}
+	if len(n.allowed) > 0 && !cfg.Closed {
+		return usagef("--allow goes with --p2p-closed: without it every node may connect")
+	}
+	cfg.Home, cfg.Peers, cfg.Allowed, cfg.Version = dir, n.peers, n.allowed, version
+	return nil
+}
+
+func nodeStart(f *flags) func(context.Context, []string) error {
+	var n startFlags
+	n.setup(f)
 	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 {
 			return usagef("want the node's folder")
 		}
 		if _, err := os.Stat(filepath.Join(args[0], "genesis.json")); err != nil {
+			if _, err := os.Stat(filepath.Join(args[0], partFile)); err == nil {
+				return hint(fmt.Errorf("the node in %s has no genesis yet", args[0]), "once all institutions have made their parts: cityid network assemble, then cityid node init %s --genesis FILE", args[0])
+			}
 			return hint(fmt.Errorf("there is no node in %s", args[0]), "cityid node init %s makes one", args[0])
 		}
-		log, err := f.logger(*level, *jsonLog)
+		settings, err := f.applyConfig(ctx, args[0], n.config)
 		if err != nil {
 			return err
 		}
-		if s.Proxies, err = parseProxies(*proxies); err != nil {
-			return err
+		log, err := f.logger(n.level, n.jsonLog)
+		if err == nil {
+			err = n.check(args[0])
 		}
-		if s.Writes < 0 {
-			return usagef("--writes-per-second %d: want 0 or more", s.Writes)
+		if err == nil {
+			err = n.desk.open(ctx, f, &n.serve.Pages)
 		}
-		if s.Streams < 1 {
-			return usagef("--streams %d: want 1 or more", s.Streams)
+		if err != nil {
+			return explainSettings(err, settings)
 		}
-		if (s.Cert == "") != (s.Key == "") {
-			return usagef("--tls-cert and --tls-key go together")
-		}
-		if s.Pages.Folder = args[0]; s.Pages.Origin == "" && !s.Pages.Off {
-			s.Pages.Origin = defaultOrigin(s.Listen, s.Cert != "")
-		}
-		if s.Pages.Name, err = languageTexts(siteNames); err != nil {
-			return err
-		}
-		if s.NoIndex && !s.Pages.Off {
-			return usagef("--no-index: the pages need the index; it goes with --no-pages")
-		}
-		if err := desk.open(ctx, f, &s.Pages); err != nil {
-			return err
-		}
-		cfg.Home, cfg.Peers, cfg.Version, cfg.Logger, s.Log = args[0], peers, version, log, log
-		return f.runNode(ctx, cfg, &s)
+		n.chain.Logger, n.serve.Log = log, log
+		return f.runNode(ctx, n.chain, &n.serve)
 	}
 }
 
@@ -242,7 +298,7 @@ func (f *flags) printStatus(ctx context.Context, c *client.Client) error {
 	}
 	age := time.Since(s.Time).Round(time.Second)
 	return f.print(fields(s, "version", s.Version, "zone", s.Zone.String(), "chain", s.Chain, "height", fmt.Sprint(s.Height),
-		"last block", fmt.Sprintf("%s, %s ago", s.Time.UTC().Format(time.RFC3339), age), "app hash", s.AppHash.String(),
+		"node id", s.Node, "last block", fmt.Sprintf("%s, %s ago", s.Time.UTC().Format(time.RFC3339), age), "app hash", s.AppHash.String(),
 		"entries", fmt.Sprint(s.Records), "mempool", fmt.Sprint(s.Mempool), "peers", fmt.Sprint(s.Peers),
 		"catching up", fmt.Sprint(s.CatchingUp), "validators", fmt.Sprint(len(s.Validators.Validators)),
 		"trust root", fmt.Sprintf("version %d, %s", s.Trust, s.TrustHash), "running since", s.Started.UTC().Format(time.RFC3339)))

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +38,66 @@ type initFlags struct {
 	plan, owner, address   string
 	officers               officerFlags
 	secret                 secrets
+	links                  linkFlags
+}
+
+// linkFlags are where a new node listens, and whom it stays connected to; they go
+// into its configuration.
+type linkFlags struct {
+	listen, p2pListen string
+	parts, peers      list
+}
+
+func (l *linkFlags) setup(f *flags) {
+	f.StringVar(&l.listen, "listen", "", "write into the node's configuration that it answers over HTTP on this `address`")
+	f.StringVar(&l.p2pListen, "p2p-listen", "", "write into it the `address` for other nodes")
+	f.Var(&l.peers, "peer", "write into it a node to stay connected to, as `id@host:port`; several times")
+	f.Var(&l.parts, "part", "write into it the node of the institution with this part (a `file`); several times")
+}
+
+// resolve returns the peers of a node in the network of g.
+func (l *linkFlags) resolve(ctx context.Context, g *chain.Genesis) ([]string, error) {
+	var out []string
+	for _, p := range l.peers {
+		if err := chain.CheckPeer(p); err != nil {
+			return nil, usagef("--peer: %v", err)
+		}
+		out = append(out, p)
+	}
+	for _, path := range l.parts {
+		p, err := readPart(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		if p.Chain != g.Chain {
+			return nil, exitError{exitConflict, fmt.Errorf("%s is for chain %s, and the genesis is of %s", path, p.Chain, g.Chain)}
+		}
+		if n := len(p.Missing()); n > 0 {
+			return nil, exitError{exitConflict, fmt.Errorf("%s is not signed by all its keys", path)}
+		}
+		out = append(out, p.Peer())
+	}
+	return out, nil
+}
+
+// write writes what was given into the configuration of the node with an id.
+func (l *linkFlags) write(ctx context.Context, dir, id string, peers []string) error {
+	others := slices.DeleteFunc(slices.Clone(peers), func(p string) bool { return strings.HasPrefix(p, id+"@") })
+	slices.Sort(others)
+	if l.listen == "" && l.p2pListen == "" && len(others) == 0 {
+		return nil
+	}
+	return changeConfig(ctx, dir, func(c *nodeConfig) {
+		if l.listen != "" {
+			c.Listen = &l.listen
+		}
+		if l.p2pListen != "" {
+			c.P2PListen = &l.p2pListen
+		}
+		if len(others) > 0 {
+			c.Peers = slices.Compact(others)
+		}
+	})
 }
 
 func nodeInit(f *flags) func(context.Context, []string) error {
@@ -54,6 +116,7 @@ func nodeInit(f *flags) func(context.Context, []string) error {
 	f.Var(&n.members, "member", "with --zone: `CODE=KEY[,KEY…]`, an institution and the keys of its officers, any one of which signs for it")
 	f.Var(&n.intake, "intake", "with --zone: `key` with which the first member brings applications onto the chain")
 	n.secret.flags(f)
+	n.links.setup(f)
 	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 {
 			return usagef("want the folder of the new node")
@@ -69,6 +132,8 @@ func nodeInit(f *flags) func(context.Context, []string) error {
 			return usagef("either make a part for a network with --plan FILE, or join one with --genesis FILE, or found one alone with --zone CODE")
 		case n.expect != "" && n.genesis == "":
 			return usagef("--expect goes with --genesis")
+		case len(n.links.parts) > 0 && n.genesis == "":
+			return usagef("--part goes with --genesis: before there is one, nobody knows who the others are")
 		case n.plan != "":
 			return n.makePart(ctx, args[0])
 		case n.genesis != "":
@@ -78,7 +143,7 @@ func nodeInit(f *flags) func(context.Context, []string) error {
 			}
 			return n.takeGenesis(ctx, args[0], g)
 		}
-		return n.foundAlone(args[0])
+		return n.foundAlone(ctx, args[0])
 	}
 }
 
@@ -102,7 +167,7 @@ func newHome(dir string) (chain.Identity, error) {
 }
 
 // foundAlone founds a network of one validator.
-func (n *initFlags) foundAlone(dir string) error {
+func (n *initFlags) foundAlone(ctx context.Context, dir string) error {
 	g, err := n.found(n.zone, n.names, n.members, n.intake, n.threshold)
 	if err != nil {
 		return err
@@ -121,6 +186,9 @@ func (n *initFlags) foundAlone(dir string) error {
 		return err
 	}
 	g.State.Validators[0].Key = id.Validator
+	if err := n.links.write(ctx, dir, id.Node, n.links.peers); err != nil {
+		return err
+	}
 	if err := chain.WriteGenesis(dir, g); err != nil {
 		return err
 	}
@@ -131,6 +199,10 @@ func (n *initFlags) foundAlone(dir string) error {
 
 // takeGenesis lets a node be one of the network that g founds.
 func (n *initFlags) takeGenesis(ctx context.Context, dir string, g *chain.Genesis) error {
+	peers, err := n.links.resolve(ctx, g)
+	if err != nil {
+		return err
+	}
 	id, err := newHome(dir)
 	if err != nil {
 		return err
@@ -143,10 +215,16 @@ func (n *initFlags) takeGenesis(ctx context.Context, dir string, g *chain.Genesi
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if err := n.links.write(ctx, dir, id.Node, peers); err != nil {
+		return err
+	}
 	if err := chain.WriteGenesis(dir, g); err != nil {
 		return err
 	}
 	n.talk("node %s of chain %s is set up in %s", id.Node, g.Chain, dir)
+	if len(peers) == 0 && (len(g.State.Validators) > 1 || !votes) {
+		n.talk("  it knows no other node yet: write peers into %s, or start it with --peer", filepath.Join(dir, configFile))
+	}
 	if !votes {
 		n.talk("  it has no vote: it follows the network and answers")
 	}
@@ -228,12 +306,47 @@ func (n *initFlags) makePart(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	if n.links.p2pListen == "" {
+		n.links.p2pListen = listenFor(n.address)
+	}
+	if err := n.links.write(ctx, dir, id.Node, n.links.peers); err != nil {
+		return err
+	}
 	path := filepath.Join(dir, partFile)
 	if err := writeFile(path, b, 0o644); err != nil {
 		return err
 	}
 	n.talk("%s", missingTalk(part, path))
 	return n.print(partTable(part))
+}
+
+// listenFor is where a node listens that others reach at an address: just there if
+// it is a loopback one, else on all addresses of the machine.
+func listenFor(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if ip, perr := netip.ParseAddr(host); err == nil && perr == nil && ip.IsLoopback() {
+		return address
+	}
+	return net.JoinHostPort("0.0.0.0", port)
+}
+
+// nodeJoin is node init --genesis for one who comes later, and has to know what it
+// joins and through whom.
+func nodeJoin(f *flags) func(context.Context, []string) error {
+	n := &initFlags{flags: f}
+	f.StringVar(&n.genesis, "genesis", "", "genesis `file` of the network")
+	f.StringVar(&n.expect, "expect", "", "the `hash` it must have, as the institutions tell it")
+	n.links.setup(f)
+	return func(ctx context.Context, args []string) error {
+		if len(args) != 1 || n.genesis == "" || n.expect == "" || len(n.links.peers)+len(n.links.parts) == 0 {
+			return usagef("want the folder of the new node, --genesis FILE, --expect HASH, and at least one --peer id@host:port or --part FILE")
+		}
+		g, err := readGenesis(ctx, n.genesis, n.expect)
+		if err != nil {
+			return err
+		}
+		return n.takeGenesis(ctx, args[0], g)
+	}
 }
 
 // present opens the keys of the policy that are on this machine.

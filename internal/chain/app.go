@@ -105,6 +105,7 @@ type Application struct {
 	cache   *verifyCache
 	track   *tracker
 	feed    *feed
+	known   map[string]bool // ids of nodes that may connect; nil: any
 	// What those may submit whom the state does not know.
 	strangers allowance
 

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	cmtcfg "github.com/cometbft/cometbft/config"
-	"github.com/cometbft/cometbft/p2p"
 
 	"cityid"
 )
@@ -39,6 +38,12 @@ type Config struct {
 	External string
 	// Peers are the nodes to stay connected to, each id@host:port.
 	Peers []string
+	// Closed turns away nodes that are neither among Peers nor Allowed. Without
+	// it, anybody who reaches the address may follow the chain.
+	Closed bool
+	// Allowed are ids of nodes that may connect to a closed one although it does
+	// not dial them.
+	Allowed []string
 	// Heartbeat is after how long an idle network makes an empty block, at
 	// least 100 ms; DefaultHeartbeat if zero. All nodes of a network should
 	// have the same.
@@ -85,9 +90,13 @@ func (c Config) complete() (Config, error) {
 		}
 	}
 	for _, p := range c.Peers {
-		id, addr, ok := strings.Cut(p, "@")
-		if _, _, err := net.SplitHostPort(addr); !ok || err != nil || len(id) != 2*p2p.IDByteLength {
-			return c, fmt.Errorf("node configuration: peer %q: want id@host:port with an id of %d hexadecimal digits", p, 2*p2p.IDByteLength)
+		if err := CheckPeer(p); err != nil {
+			return c, fmt.Errorf("node configuration: %w", err)
+		}
+	}
+	for _, id := range c.Allowed {
+		if err := checkNodeID(id); err != nil {
+			return c, fmt.Errorf("node configuration: allowed: %w", err)
 		}
 	}
 	return c, nil
@@ -137,6 +146,10 @@ func (c Config) comet() *cmtcfg.Config {
 		id, _, _ := strings.Cut(peer, "@")
 		p.UnconditionalPeerIDs += id + "," // never refused for lack of room
 	}
+	for _, id := range c.Allowed {
+		p.UnconditionalPeerIDs += id + ","
+	}
+	cfg.FilterPeers = c.Closed
 	p.PersistentPeersMaxDialPeriod = 5 * time.Second
 	p.AddrBook = filepath.Join(blocksDir, "addrbook.json")
 	p.PexReactor = false     // the peers are the ones configured

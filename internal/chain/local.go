@@ -34,6 +34,7 @@ type Local struct {
 	catchingUp func() bool
 	validator  cityid.PublicKey
 	version    string
+	node       string // id in peers' addresses; "" of an engine
 	started    time.Time
 
 	latest atomic.Pointer[headProof] // of the latest header bundles were made with
@@ -100,7 +101,7 @@ func (l *Local) Status(context.Context) (_ *cityid.NodeStatus, err error) {
 	}
 	defer v.Close()
 	s := &cityid.NodeStatus{
-		Version: l.version, Chain: l.app.genesis.Chain, Zone: l.app.genesis.State.Records[0].Code,
+		Version: l.version, Node: l.node, Chain: l.app.genesis.Chain, Zone: l.app.genesis.State.Records[0].Code,
 		Height: h.Height, Time: h.time(), AppHash: h.AppHash, Records: uint64(v.Len()),
 		Validators: registry.Validators(reader{v}), Mempool: l.pool.Size(), Peers: l.peers(),
 		CatchingUp: l.catchingUp(), Started: l.started,

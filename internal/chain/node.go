@@ -93,6 +93,9 @@ func Open(cfg Config) (n *Node, err error) {
 	if err != nil {
 		return n, errors.Join(err, st.Close())
 	}
+	if cfg.Closed {
+		app.known = cfg.peerIDs()
+	}
 	n.Local = newLocal(app)
 	validator, err := openValidator(cfg.Home)
 	if err != nil {
@@ -105,7 +108,7 @@ func Open(cfg Config) (n *Node, err error) {
 		return n, err
 	}
 	n.validator = publicKey(validator.Key.PubKey.Bytes())
-	n.version = cfg.Version
+	n.version, n.node = cfg.Version, n.id
 	n.maxPool = cfg.Mempool
 	n.peers = func() int { return n.comet.Switch().Peers().Size() }
 	n.catchingUp = n.comet.ConsensusReactor().WaitSync
@@ -172,6 +175,7 @@ func (n *Node) Start() error {
 		return fmt.Errorf("start the node: %w", err)
 	}
 	go n.watch()
+	go n.redial()
 	return nil
 }
 
