@@ -92,6 +92,7 @@ func (n *startFlags) setup(f *flags) {
 	f.DurationVar(&cfg.Heartbeat, "heartbeat", chain.DefaultHeartbeat, "after how long an idle network makes an empty block")
 	f.BoolVar(&s.NoIndex, "no-index", false, "keep no search index and answer no searches; only with --no-pages")
 	s.Data.setup(f)
+	f.StringVar(&s.Admin, "admin-listen", "", "`address` of loopback on which to tell whoever runs the node how it is: /livez, /readyz, /metrics, /debug/pprof")
 	f.StringVar(&n.level, "log-level", "info", "debug, info, warn or error")
 	f.BoolVar(&n.jsonLog, "log-json", false, "write the log as JSON lines")
 }
@@ -117,6 +118,11 @@ func (n *startFlags) check(dir string) (err error) {
 	}
 	if s.Pages.Name, err = languageTexts(n.siteNames); err != nil {
 		return err
+	}
+	if s.Admin != "" {
+		if err := loopback(s.Admin); err != nil {
+			return err
+		}
 	}
 	if s.NoIndex && !s.Pages.Off {
 		return usagef("--no-index: the pages need the index; it goes with --no-pages")
@@ -236,15 +242,25 @@ func (d *deskFlags) reader(ctx context.Context, f *flags, flag, name string) (*k
 
 // runNode opens and starts a node and answers until ctx ends.
 func (f *flags) runNode(ctx context.Context, cfg chain.Config, s *serving) (err error) {
+	tell := newAdmin(cfg.Home, cfg.Heartbeat)
+	if s.Admin != "" {
+		stop, err := tell.start(ctx, s.Admin, s.Log)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = stop() }()
+	}
 	n, err := chain.Open(cfg)
 	if err != nil {
 		return explainOpen(err, cfg.Home)
 	}
 	defer func() { err = errors.Join(err, n.Stop()) }()
+	tell.opened(n)
 	if err := n.Start(); err != nil {
 		return explainOpen(err, cfg.Home)
 	}
 	err = s.serve(ctx, n, func(a net.Addr) {
+		tell.answering.Store(true)
 		f.talk("node %s answers at %s", n.ID(), publicAddress(a, s.Cert != ""))
 	})
 	if ctx.Err() != nil && n.Err() == nil {

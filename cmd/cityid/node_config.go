@@ -66,6 +66,7 @@ type nodeConfig struct {
 	WritesPerSecond *int    `json:"writes_per_second,omitempty" flag:"writes-per-second"`
 	Streams         *int    `json:"streams,omitempty" flag:"streams"`
 	TrustedProxies  *string `json:"trusted_proxies,omitempty" flag:"trusted-proxies"`
+	AdminListen     *string `json:"admin_listen,omitempty" flag:"admin-listen"`
 	LogLevel        *string `json:"log_level,omitempty" flag:"log-level"`
 	LogJSON         *bool   `json:"log_json,omitempty" flag:"log-json"`
 }

@@ -32,7 +32,8 @@ type serving struct {
 	Writes  int            // submissions a second from one address; 0: no limit
 	Streams int            // streams of events at a time; 0: the default of package api
 	Pages   pagesConfig
-	NoIndex bool // keep no search index; the pages must be off then
+	NoIndex bool   // keep no search index; the pages must be off then
+	Admin   string // address for those who run the node; empty: none
 	Data    catalogueConfig
 	Log     *slog.Logger
 

@@ -106,6 +106,7 @@ type Application struct {
 	track   *tracker
 	feed    *feed
 	known   map[string]bool // ids of nodes that may connect; nil: any
+	metrics *metrics
 	// What those may submit whom the state does not know.
 	strangers allowance
 
@@ -152,7 +153,7 @@ func blockKey(height uint64) []byte { return binary.BigEndian.AppendUint64([]byt
 func newApplication(st *store.Store, g *Genesis, log *slog.Logger, clock func() time.Time) (a *Application, err error) {
 	a = &Application{
 		store: st, genesis: g, log: log, clock: clock,
-		cache: newVerifyCache(verifiedSignatures), track: newTracker(),
+		cache: newVerifyCache(verifiedSignatures), track: newTracker(), metrics: newMetrics(),
 		failed: make(chan struct{}),
 	}
 	defer a.guardRead(&err)
@@ -274,6 +275,7 @@ func (a *Application) InitChain(_ context.Context, req *abci.RequestInitChain) (
 // Commit writes what FinalizeBlock staged.
 func (a *Application) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseCommit, err error) {
 	defer a.guard("Commit", &err)
+	defer since(a.metrics.commit, time.Now())
 	s := a.staged
 	if s == nil {
 		return nil, fmt.Errorf("nothing is staged")
@@ -290,6 +292,9 @@ func (a *Application) Commit(context.Context, *abci.RequestCommit) (_ *abci.Resp
 		return nil, fmt.Errorf("write block %d: %w", s.height, err)
 	}
 	a.staged = nil
+	if before := a.committed(); before.Height > 0 {
+		a.metrics.interval.Observe(s.time.Sub(before.time()).Seconds())
+	}
 	a.mu.Lock()
 	a.head = next
 	a.mu.Unlock()

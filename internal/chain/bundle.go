@@ -49,6 +49,7 @@ type headProof struct {
 // nothing can be proven.
 func (l *Local) Bundle(ctx context.Context, q cityid.BundleQuery) (_ []byte, err error) {
 	defer l.app.guardRead(&err)
+	defer since(l.app.metrics.prove, time.Now())
 	if q.Code.IsZero() && q.Kind != cityid.AnswerEntries {
 		return nil, cityid.Errorf(cityid.ErrInvalid, "a bundle is about a code")
 	}

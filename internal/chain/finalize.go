@@ -217,6 +217,7 @@ type resultData struct {
 // an earlier call staged is dropped.
 func (a *Application) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (_ *abci.ResponseFinalizeBlock, err error) {
 	defer a.guard("FinalizeBlock", &err)
+	defer since(a.metrics.execute, time.Now())
 	// The block is decided, so the header is signed that commits to the state
 	// before it.
 	a.track.signed(uint64(req.Height) - 1)
@@ -263,6 +264,7 @@ func (a *Application) FinalizeBlock(_ context.Context, req *abci.RequestFinalize
 // apex policy to decide: an automatic removal could be provoked.
 func (a *Application) alarm(req *abci.RequestFinalizeBlock) {
 	for _, m := range req.Misbehavior {
+		a.metrics.misbehaviour.Inc()
 		a.log.Error("a validator signed two histories: have the apex policy remove it", "address", fmt.Sprintf("%X", m.Validator.Address), "evidence", m.Type.String(), "height", m.Height)
 	}
 }
@@ -285,6 +287,7 @@ func (a *Application) execute(s *staged, req *abci.RequestFinalizeBlock) ([]*abc
 	results := make([]*abci.ExecTxResult, len(txs))
 	for i := range txs {
 		results[i] = a.apply(exec, s, &txs[i])
+		a.metrics.transactions.WithLabelValues(verdict(results[i].Code)).Inc()
 	}
 	if err := exec.End(); err != nil {
 		return nil, err

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !unix
+
+package main
+
+import "errors"
+
+// diskFree is not known on this system.
+func diskFree(string) (uint64, error) { return 0, errors.ErrUnsupported }
