@@ -8,8 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
-	"slices"
+	"net/url"
 	"sync"
 	"time"
 
@@ -28,15 +29,18 @@ const (
 	ackRetry    = 5 * time.Second // after a provider could not be told
 	maxAckBody  = 16 << 10
 	resendAge   = 30 * time.Second // entries that nobody confirmed are sent again
+	unknownMost = time.Hour        // an entry that the provider does not know is told again after resendAge, twice that, and so on up to this
 	maxReloaded = 4096             // of one agreement at a time
 )
 
 var ackProfile = httpsig.RequestProfile(tagAcknowledgement)
 
-// ackTarget is whom a batch of acknowledgements goes to.
+// ackTarget is whom a batch of acknowledgements goes to: one instance of the
+// provider's gateway, which alone knows the entries of its log.
 type ackTarget struct {
 	agreement cityid.Digest
-	base      string // of the gateway that answered; "": after a restart, any of the provider's
+	authority string // of the gateway that answered, as the request names it
+	log       string // of that gateway
 }
 
 // acknowledger tells providers which answers arrived. What it has not told when
@@ -44,22 +48,41 @@ type ackTarget struct {
 type acknowledger struct {
 	g    *Gateway
 	wake chan struct{}
+	work sync.WaitGroup // deliveries
 
-	mu     sync.Mutex
-	queues map[ackTarget][]cityid.Digest
-	after  map[ackTarget]time.Time // not before, after a failure
+	mu      sync.Mutex
+	queues  map[ackTarget][]cityid.Digest
+	taken   map[cityid.Digest]bool   // entries in a queue, or on their way
+	busy    map[ackTarget]bool       // a batch is on its way
+	after   map[ackTarget]time.Time  // not before, after a failure
+	unknown map[cityid.Digest]putOff // entries that the provider does not know
+}
+
+// putOff says when something is tried again, and how long that is after the last time.
+type putOff struct {
+	until time.Time
+	by    time.Duration
 }
 
 func newAcknowledger(g *Gateway) *acknowledger {
-	return &acknowledger{g: g, wake: make(chan struct{}, 1), queues: map[ackTarget][]cityid.Digest{}, after: map[ackTarget]time.Time{}}
+	return &acknowledger{
+		g: g, wake: make(chan struct{}, 1), queues: map[ackTarget][]cityid.Digest{}, taken: map[cityid.Digest]bool{}, busy: map[ackTarget]bool{},
+		after: map[ackTarget]time.Time{}, unknown: map[cityid.Digest]putOff{},
+	}
 }
 
 // add takes up an entry to be acknowledged.
-func (a *acknowledger) add(agreement cityid.Digest, base string, entry cityid.Digest) {
+func (a *acknowledger) add(t ackTarget, entry cityid.Digest) {
 	a.mu.Lock()
-	t := ackTarget{agreement, base}
-	a.queues[t] = append(a.queues[t], entry)
+	if !a.taken[entry] {
+		a.taken[entry] = true
+		a.queues[t] = append(a.queues[t], entry)
+	}
 	a.mu.Unlock()
+	a.signal()
+}
+
+func (a *acknowledger) signal() {
 	select {
 	case a.wake <- struct{}{}:
 	default:
@@ -70,16 +93,18 @@ func (a *acknowledger) add(agreement cityid.Digest, base string, entry cityid.Di
 func (a *acknowledger) run(ctx context.Context) {
 	again := time.NewTicker(resendAge)
 	defer again.Stop()
-	a.reload()
+	a.reload(ctx)
 	for {
 		select {
 		case <-ctx.Done():
+			a.work.Wait()
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
+			defer cancel()
 			a.flush(last)
-			cancel()
+			a.work.Wait()
 			return
 		case <-again.C:
-			a.reload()
+			a.reload(ctx)
 		case <-a.wake:
 		}
 		select {
@@ -90,126 +115,162 @@ func (a *acknowledger) run(ctx context.Context) {
 	}
 }
 
-// reload takes up what the ledger says is not acknowledged. What is on its way at
-// this moment is told twice, which does no harm.
-func (a *acknowledger) reload() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	queued := map[cityid.Digest]bool{}
-	for _, q := range a.queues {
-		for _, d := range q {
-			queued[d] = true
-		}
-	}
+// reload takes up what the ledger says is not acknowledged.
+func (a *acknowledger) reload(ctx context.Context) {
 	for _, id := range a.g.ledger.AwaitingAgreements(ledger.DirectionFetched) {
 		for _, h := range a.g.ledger.AwaitingAcknowledgement(id, ledger.DirectionFetched, maxReloaded) {
-			if t := (ackTarget{agreement: id}); !queued[h] {
-				a.queues[t] = append(a.queues[t], h)
+			now := a.g.now()
+			a.mu.Lock()
+			skip := a.taken[h] || now.Before(a.unknown[h].until)
+			a.mu.Unlock()
+			if skip {
+				continue
+			}
+			t, err := a.target(ctx, h)
+			if err != nil && ctx.Err() == nil {
+				a.g.logger.Error("entry not acknowledged", "agreement", id, "entry", h, "error", err)
+			}
+			if err == nil {
+				a.add(t, h)
 			}
 		}
 	}
-	if len(a.queues) > 0 {
-		select {
-		case a.wake <- struct{}{}:
-		default:
-		}
-	}
+	a.signal() // for what waits since a failure
 }
 
-// flush sends one batch to each target that has some, at the same time.
+// target finds out which gateway an entry came from: the signed request has its
+// authority, the receipt the name of its log.
+func (a *acknowledger) target(ctx context.Context, entry cityid.Digest) (t ackTarget, err error) {
+	id, err := a.g.ledger.ByHash(ctx, ledger.DirectionFetched, entry)
+	if err != nil {
+		return t, err
+	}
+	d, err := a.g.ledger.Entry(ctx, id)
+	if err != nil {
+		return t, err
+	}
+	request, err := fetchProfile.ParseBase(string(d.Request.Base))
+	if err != nil {
+		return t, err
+	}
+	return ackTarget{d.Agreement, request.Value("@authority"), d.Receipt.Log}, nil
+}
+
+// flush begins to send one batch to each target that has some and is not being told
+// already.
 func (a *acknowledger) flush(ctx context.Context) {
 	now := a.g.now()
 	a.mu.Lock()
-	due := map[ackTarget][]cityid.Digest{}
+	defer a.mu.Unlock()
 	for t, q := range a.queues {
-		if now.Before(a.after[t]) {
+		if a.busy[t] || now.Before(a.after[t]) {
 			continue
 		}
 		n := min(len(q), ackBatch)
-		due[t] = q[:n:n]
 		if a.queues[t] = q[n:]; n == len(q) {
 			delete(a.queues, t)
 		}
-	}
-	more := len(a.queues) > 0
-	a.mu.Unlock()
-	var all sync.WaitGroup
-	for t, list := range due {
-		all.Go(func() { a.deliver(ctx, t, list) })
-	}
-	all.Wait()
-	if more && len(due) > 0 {
-		select {
-		case a.wake <- struct{}{}:
-		default:
-		}
+		a.busy[t] = true
+		a.work.Go(func() { a.deliver(ctx, t, q[:n:n]) })
 	}
 }
 
-// deliver sends one batch; what the provider can not be told now is kept for later.
+// deliver sends one batch; if the provider can not be told, it is kept for later.
 func (a *acknowledger) deliver(ctx context.Context, t ackTarget, list []cityid.Digest) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	left, err := a.tellAll(ctx, t, list)
+	left, unknown := list, []cityid.Digest(nil)
+	s, err := a.g.view.Standing(ctx, t.agreement)
+	if err == nil {
+		left, unknown, err = a.tell(ctx, s, t, list)
+	}
+	if err != nil || len(unknown) > 0 {
+		a.g.logger.Warn("acknowledgement not delivered", "agreement", t.agreement, "answers", len(left), "unknown", len(unknown), "error", err)
+	}
+	now := a.g.now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err == nil {
-		delete(a.after, t)
-		return
+	delete(a.busy, t)
+	delete(a.after, t)
+	again := map[cityid.Digest]putOff{}
+	for _, h := range unknown {
+		by := min(max(2*a.unknown[h].by, resendAge), unknownMost)
+		again[h] = putOff{now.Add(by), by}
 	}
-	a.g.logger.Warn("acknowledgement not delivered", "agreement", t.agreement, "answers", len(list), "later", len(left), "error", err)
-	if len(left) > 0 {
-		a.queues[t] = append(left, a.queues[t]...)
-		a.after[t] = a.g.now().Add(ackRetry)
+	for _, h := range list {
+		delete(a.taken, h)
+		delete(a.unknown, h)
 	}
-}
-
-// tellAll acknowledges a list, and returns what is left to be told soon. A provider
-// takes a list whole or not at all, so one in which it does not know an answer is told
-// in halves: an answer of which a restored ledger knows nothing, or of another of the
-// provider's gateways, keeps no other from being acknowledged. What is refused for good
-// is left for the next time the ledger is looked through.
-func (a *acknowledger) tellAll(ctx context.Context, t ackTarget, list []cityid.Digest) (left []cityid.Digest, err error) {
-	unknown, err := a.tell(ctx, t, list)
+	maps.Copy(a.unknown, again)
+	if err != nil {
+		a.after[t] = now.Add(ackRetry)
+	}
 	switch code := cityid.CodeOf(err); {
 	case err == nil:
-		return nil, nil
-	case unknown && len(list) > 1:
-		left, err = a.tellAll(ctx, t, list[:len(list)/2])
-		more, err2 := a.tellAll(ctx, t, list[len(list)/2:])
-		return append(left, more...), cmp.Or(err, err2)
-	case code == cityid.ErrInternal || code == cityid.ErrUnavailable || code == cityid.ErrReplayed:
-		return slices.Clone(list), err
+	case code == cityid.ErrInternal || code == cityid.ErrUnavailable || code == cityid.ErrReplayed || code == cityid.ErrFull:
+		for _, h := range left {
+			a.taken[h] = true
+		}
+		a.queues[t] = append(left, a.queues[t]...)
+	} // else the provider refuses it for good; it is tried again when the ledger is looked through
+	if len(a.queues) > 0 {
+		a.signal()
 	}
-	return nil, err
 }
 
-// tell makes an acknowledgement, sends it, and writes down that it was taken. On an
-// error it says whether a gateway does not know one of the answers.
-func (a *acknowledger) tell(ctx context.Context, t ackTarget, list []cityid.Digest) (unknown bool, err error) {
-	s, err := a.g.view.Standing(ctx, t.agreement)
-	if err != nil {
-		return false, err
+// tell tells a provider of entries. One that it does not know keeps none of the
+// others from being told: each half is told by itself then. It returns what was not
+// told because of the error, and what is not known there.
+func (a *acknowledger) tell(ctx context.Context, s *Standing, t ackTarget, list []cityid.Digest) (left, unknown []cityid.Digest, err error) {
+	switch err := a.tellBatch(ctx, s, t, list); {
+	case err == nil:
+		return nil, nil, nil
+	case !errors.Is(err, cityid.ErrNotFound):
+		return list, nil, err
+	case len(list) == 1:
+		return nil, list, nil
 	}
+	half := len(list) / 2
+	if left, unknown, err = a.tell(ctx, s, t, list[:half]); err != nil {
+		return append(left[:len(left):len(left)], list[half:]...), unknown, err
+	}
+	left, more, err := a.tell(ctx, s, t, list[half:])
+	return left, append(unknown[:len(unknown):len(unknown)], more...), err
+}
+
+// tellBatch makes an acknowledgement, sends it, and writes down that it was taken. That
+// entries are not known counts only if every gateway says so that may have them.
+func (a *acknowledger) tellBatch(ctx context.Context, s *Standing, t ackTarget, list []cityid.Digest) error {
 	ack := ledger.NewAcknowledgement(t.agreement, list, cityid.TimeOf(a.g.now()))
 	body, err := ack.Encode()
 	if err != nil {
-		return false, err
+		return err
 	}
-	bases := []string{t.base}
-	if t.base == "" {
-		bases = s.Provider.Links
-	}
-	err = fmt.Errorf("%w: no record links to a gateway", errPeer)
-	for _, base := range bases {
-		var sent *sentRequest
-		if sent, err = a.g.postSigned(ctx, base, "/acknowledgements", t.agreement, ackProfile, body, nil); err == nil {
-			_, err = a.g.ledger.Acknowledge(ctx, ledger.DirectionFetched, body, messageOf(sent.signed), nil)
-			return false, err
+	for _, base := range linksTo(s.Provider.Links, t.authority) {
+		sent, failed := a.g.postSigned(ctx, base, "/acknowledgements", t.agreement, ackProfile, body, nil)
+		if failed == nil {
+			_, err := a.g.ledger.Acknowledge(ctx, ledger.DirectionFetched, body, messageOf(sent.signed), nil)
+			return err
 		}
-		unknown = unknown || cityid.CodeOf(err) == cityid.ErrNotFound
+		if err == nil || errors.Is(err, cityid.ErrNotFound) {
+			err = failed
+		}
 	}
-	return unknown, err
+	return cmp.Or(err, fmt.Errorf("%w: no record links to a gateway", errPeer))
+}
+
+// linksTo returns the links that lead to an authority; if none does any more, all.
+func linksTo(links []string, authority string) []string {
+	var out []string
+	for _, link := range links {
+		if u, err := url.Parse(link); err == nil && authorityOf(u) == authority {
+			out = append(out, link)
+		}
+	}
+	if out == nil {
+		return links
+	}
+	return out
 }
 
 // maxPostAnswer bounds what comes back to a signed body.

@@ -32,6 +32,7 @@ const (
 	refreshAfter = 4 * time.Second                   // a standing in use is asked for anew when it was asked for so long ago
 	askTimeout   = 8 * time.Second                   // one of the nodes has to answer
 	useTime      = 10 * time.Minute                  // a standing that nobody asked for is no longer kept fresh
+	anewAfter    = 500 * time.Millisecond            // a standing by which nothing may be done is asked for anew when it was asked for so long ago
 	maxStandings = 4096                              // agreements whose standing is kept
 	recentState  = cityid.MinStaleness * time.Second // of a state so recent it is not asked whether others know a later one
 	aheadOfClock = verify.DefaultClockDrift          // a state may be so far ahead of the clock here
@@ -122,6 +123,36 @@ func (v *View) look(ctx context.Context, id cityid.Digest) (*Standing, error) {
 		return nil, fmt.Errorf("%w: the latest proof is as of %s", ErrStale, s.AsOf.Time.Format(time.RFC3339))
 	}
 	return s, nil
+}
+
+// anew returns how an agreement stands, to somebody who can do nothing by what is
+// known of it. Unless that is for good, it is asked for once more at once, but not so
+// soon after the last time: of those who ask at the same time one asks nodes, and
+// whoever asks in vain again and again makes no work. It returns what is known if that
+// is all there is.
+func (v *View) anew(ctx context.Context, s *Standing) *Standing {
+	t, now := v.track(s.ID), v.now()
+	if s.final(cityid.TimeOf(now)) {
+		return s
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	tried := t.tried.Load()
+	if age := now.UnixMilli() - tried; age >= anewAfter.Milliseconds() && t.tried.CompareAndSwap(tried, now.UnixMilli()) {
+		if latest, err := v.ask(ctx, t, s); err == nil && latest.fresh(v.now()) {
+			return latest
+		}
+		return s
+	}
+	select {
+	case t.asking <- struct{}{}: // nobody asks any more
+		<-t.asking
+	case <-ctx.Done():
+	}
+	if latest := t.current.Load(); latest != nil && latest.fresh(v.now()) {
+		return latest
+	}
+	return s
 }
 
 // refresh asks for an agreement anew.

@@ -59,6 +59,9 @@ func (g *Gateway) fetch(ctx context.Context, id cityid.Digest, path, query strin
 	if _, err := splitPath(path); err != nil {
 		return nil, err
 	}
+	if g.mayAsk(s) != nil {
+		s = g.view.anew(ctx, s) // what has only just been granted may not be known yet
+	}
 	if err := g.mayAsk(s); err != nil {
 		return nil, err
 	}
@@ -160,7 +163,7 @@ func (g *Gateway) fetchFrom(ctx context.Context, s *Standing, base, target strin
 		return nil, fmt.Errorf("write the receipt down: %w", err)
 	}
 	if receipt.Served() {
-		g.acks.add(s.ID, base, entry.Hash)
+		g.acks.add(ackTarget{s.ID, sent.signed.Value("@authority"), receipt.Log}, entry.Hash)
 	}
 	keep = true
 	return &Fetched{resp.StatusCode, resp.Header.Get("Content-Type"), body, *receipt, entry, s}, nil

@@ -6,12 +6,15 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,10 +30,13 @@ import (
 const (
 	feedEvery     = 10 * time.Second
 	feedLimit     = 500              // items asked for at a time
-	feedPause     = 30 * time.Second // after a fetch that failed
+	feedPause     = time.Second      // after a fetch that failed; twice as long after the next
+	feedPauseMost = 30 * time.Second // and at most so long, or as long as between two fetches
 	feedKeep      = 100_000          // events kept of each feed
 	feedPruned    = 10 * time.Minute // how often older ones are removed
 	maxPage       = 8 << 20          // octets of a page
+	pagesAtOnce   = 1000             // one after the other, while the feed says that there are more
+	cursorsKept   = 4096             // by which a feed is found out that goes in circles
 	eventsAtOnce  = 200
 	subscribeBeat = 15 * time.Second
 	subscribeTime = 30 * time.Second // in which a reader has to take an event
@@ -49,6 +55,8 @@ type follower struct {
 	g      *Gateway
 	config FeedConfig
 	feed   ledger.Feed
+
+	cursors []uint64 // hashes of the latest, for run alone
 
 	mu      sync.Mutex
 	changed chan struct{} // closed when there are new events
@@ -83,17 +91,23 @@ func (g *Gateway) follow(ctx context.Context) {
 
 // run asks for what is new, again at once while there is more.
 func (f *follower) run(ctx context.Context) {
+	wait, pages := feedPause, 0
 	for ctx.Err() == nil {
 		more, err := f.step(ctx)
+		pages++
 		pause := f.every()
 		f.note(err)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			f.g.logger.Warn("feed not followed", "agreement", f.feed.Agreement, "path", f.feed.Path, "error", err)
-			pause = max(pause, feedPause)
-		case more:
+			pause, wait = wait, min(2*wait, max(pause, feedPauseMost))
+		case more && pages < pagesAtOnce:
+			wait = feedPause
 			continue
+		default:
+			wait = feedPause
 		}
+		pages = 0
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
@@ -142,7 +156,7 @@ func (f *follower) step(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	p, observations, err := f.parse(body, got.Receipt.Dataset)
+	p, typed, err := f.parse(body)
 	if err != nil {
 		return false, err
 	}
@@ -152,12 +166,18 @@ func (f *follower) step(ctx context.Context) (more bool, err error) {
 		}
 		return false, nil
 	}
-	progress := ledger.Progress{Feed: f.feed, From: at.Cursor, To: p.Next, Entry: got.Entry.ID, Observations: observations}
+	if err := f.goesOn(ctx, &at, p.Next, typed); err != nil {
+		return false, fmt.Errorf("%w; entry %s shows it", err, got.Entry.Hash)
+	}
+	progress := ledger.Progress{Feed: f.feed, From: at.Cursor, To: p.Next, Entry: got.Entry.ID, Observations: observations(typed, got.Receipt.Dataset)}
 	for _, item := range p.Items {
 		progress.Events = append(progress.Events, item)
 	}
 	if _, err := f.g.ledger.Advance(ctx, progress); err != nil {
 		return false, err
+	}
+	if f.cursors = append(f.cursors, hashed(at.Cursor)); len(f.cursors) > cursorsKept {
+		f.cursors = f.cursors[1:]
 	}
 	if len(p.Items) > 0 {
 		f.mu.Lock()
@@ -168,8 +188,9 @@ func (f *follower) step(ctx context.Context) (more bool, err error) {
 	return p.More, nil
 }
 
-// parse reads a page, and the observations in it if the feed is kept as series.
-func (f *follower) parse(body []byte, dataset cityid.Code) (*page, []ledger.Observation, error) {
+// parse reads a page, and once more as a page of observations if the feed is kept as
+// series.
+func (f *follower) parse(body []byte) (*page, *feed.Page, error) {
 	p := new(page)
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
@@ -183,25 +204,64 @@ func (f *follower) parse(body []byte, dataset cityid.Code) (*page, []ledger.Obse
 		return p, nil, nil
 	}
 	typed, err := feed.ParsePage(body)
-	if err != nil {
-		return nil, nil, err
+	return p, typed, err
+}
+
+// goesOn checks that a page leads on from where the feed was: its cursor is none of the
+// latest, and observations come behind those that are stored. What a feed leaves out
+// nobody can see from it; which bytes it brought, the entries show.
+func (f *follower) goesOn(ctx context.Context, at *ledger.Subscription, next string, typed *feed.Page) error {
+	if slices.Contains(f.cursors, hashed(next)) {
+		return errors.New("the feed goes in circles: its cursor is one that it gave before")
 	}
-	var out []ledger.Observation
+	if typed == nil || len(typed.Items) == 0 || at.Events == 0 {
+		return nil
+	}
+	last, err := f.g.ledger.EventsAfter(ctx, f.feed, at.Events-1, 1)
+	if err != nil {
+		return err
+	}
+	var stored struct {
+		Seq uint64 `json:"seq"`
+	}
+	// An event from before the feed was kept as series may have any form.
+	if len(last.Events) == 1 && json.Unmarshal(last.Events[0].Body, &stored) == nil && typed.Items[0].Seq <= stored.Seq {
+		return fmt.Errorf("the feed repeats what it brought, or changed its order: seq %d comes behind %d", typed.Items[0].Seq, stored.Seq)
+	}
+	return nil
+}
+
+// hashed returns a short hash of a cursor.
+func hashed(cursor string) uint64 {
+	h := sha256.Sum256([]byte(cursor))
+	return binary.BigEndian.Uint64(h[:])
+}
+
+// observations returns those of a page; typed may be nil.
+func observations(typed *feed.Page, dataset cityid.Code) (out []ledger.Observation) {
+	if typed == nil {
+		return nil
+	}
 	for i := range typed.Items {
 		o := &typed.Items[i]
 		out = append(out, ledger.Observation{
 			Feed: dataset.String(), Indicator: o.Indicator, Source: o.Source, Unit: o.Unit, Time: o.Time, Value: string(o.Value),
 		})
 	}
-	return p, out, nil
+	return out
 }
 
 // subscribe streams the events of a feed as server-sent events. The id of each is
 // its number in the feed here: Last-Event-ID goes on behind it, so an application
 // that restarts misses none and gets none twice. Without it, the stream begins
-// with the oldest event that is kept.
-func (g *Gateway) subscribe(w http.ResponseWriter, r *http.Request, rest string) error {
+// with the oldest event that is kept, and so it does if the next one was removed, or
+// if there never was the one named, because the gateway's folder is another one now:
+// then an event "reset" comes first, with the numbers of the oldest and the latest.
+func (g *Gateway) subscribe(w http.ResponseWriter, r *http.Request, rest, query string) error {
 	name, path, _ := strings.Cut(rest, "/")
+	if query != "" {
+		return cityid.Errorf(cityid.ErrMalformed, "a subscription has no parameters: it brings the feed as the gateway follows it")
+	}
 	id, err := g.agreementNamed(r.Context(), name)
 	if err != nil {
 		return err
@@ -212,7 +272,7 @@ func (g *Gateway) subscribe(w http.ResponseWriter, r *http.Request, rest string)
 	}
 	after := uint64(0)
 	if text := r.Header.Get("Last-Event-ID"); text != "" {
-		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
+		if after, err = strconv.ParseUint(text, 10, 64); err != nil || strconv.FormatUint(after, 10) != text || len(r.Header["Last-Event-Id"]) > 1 {
 			return cityid.Errorf(cityid.ErrMalformed, "Last-Event-ID %.40q: want the number of an event", text)
 		}
 	}
@@ -225,7 +285,9 @@ func (g *Gateway) subscribe(w http.ResponseWriter, r *http.Request, rest string)
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
-	if err := f.stream(r.Context(), w, after); err != nil && r.Context().Err() == nil {
+	ctx, cancel := web.WithStopping(r.Context())
+	defer cancel()
+	if err := f.stream(ctx, w, after); err != nil && ctx.Err() == nil {
 		g.logger.Info("subscription ended", "agreement", id, "error", err)
 	}
 	return nil
@@ -247,14 +309,23 @@ func (f *follower) stream(ctx context.Context, w http.ResponseWriter, after uint
 		f.mu.Lock()
 		changed := f.changed
 		f.mu.Unlock()
-		p, err := f.g.ledger.EventsAfter(ctx, f.feed, after, eventsAtOnce)
+		at, err := f.g.ledger.Subscription(ctx, f.feed)
 		if err != nil {
 			return err
 		}
-		if p.Oldest > after+1 && after > 0 {
-			if err := send(fmt.Sprintf("event: reset\ndata: {\"oldest\":%d}\n\n", p.Oldest)); err != nil {
+		from := after
+		if after > at.Events {
+			from = 0 // there never was such an event here
+		}
+		p, err := f.g.ledger.EventsAfter(ctx, f.feed, from, eventsAtOnce)
+		if err != nil {
+			return err
+		}
+		if from != after || p.Oldest > after+1 && after > 0 {
+			if err := send(fmt.Sprintf("event: reset\ndata: {\"oldest\":%d,\"latest\":%d}\n\n", p.Oldest, at.Events)); err != nil {
 				return err
 			}
+			after = p.Oldest - 1
 		}
 		for _, e := range p.Events {
 			if err := send(fmt.Sprintf("id: %d\ndata: %s\n\n", e.Number, oneLine(e.Body))); err != nil {

@@ -265,3 +265,13 @@ func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func jsonLine(v any) ([]byte, error) { return json.Marshal(v) }
+
+// decode64 reads base64.
+func decode64(t testing.TB, text string) []byte {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

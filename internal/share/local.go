@@ -47,7 +47,7 @@ func (g *Gateway) Local() http.Handler {
 			return g.localFetch(w, r, rest, query)
 		}
 		if rest, ok := strings.CutPrefix(path, "/subscribe/"); ok && r.Method == http.MethodGet {
-			return g.subscribe(w, r, rest)
+			return g.subscribe(w, r, rest, query)
 		}
 		g.localMux.ServeHTTP(w, r)
 		return nil

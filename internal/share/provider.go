@@ -263,7 +263,11 @@ func (f *fetch) noBody(r *http.Request) error {
 // prepare checks whether the request may be answered and gets the answer. Its
 // errors are told to the consumer under a signature.
 func (f *fetch) prepare(ctx context.Context) error {
-	if err := mayFetch(f.standing, f.d.code, cityid.TimeOf(f.g.now())); err != nil {
+	now := cityid.TimeOf(f.g.now())
+	if mayFetch(f.standing, f.d.code, now) != nil {
+		f.standing = f.g.view.anew(ctx, f.standing) // what has only just been granted may not be known yet
+	}
+	if err := mayFetch(f.standing, f.d.code, now); err != nil {
 		return err
 	}
 	segments, query, err := allow(f.d.paths, f.path, f.query)

@@ -67,6 +67,15 @@ func (s *Standing) fresh(now time.Time) bool {
 	return age <= time.Duration(s.Agreement.Terms.Staleness)*time.Second && age > -aheadOfClock
 }
 
+// final reports whether the agreement has ended, one way or the other, for good.
+func (s *Standing) final(now cityid.Time) bool {
+	switch s.Agreement.StateAt(now) {
+	case cityid.AgreementRequested, cityid.AgreementGranted:
+		return false
+	}
+	return true
+}
+
 // guess returns the keys that are needed for an agreement if no code stands
 // elsewhere than its grammar says.
 func guess(t *cityid.Terms, apex cityid.Code) [][]byte {

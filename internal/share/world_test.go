@@ -258,6 +258,8 @@ func (w *world) open(c *city) {
 		cancel()
 		<-done
 		behind.Close()
+		local.Listener.Close()
+		local.CloseClientConnections() // some follow a feed
 		local.Close()
 		if err := g.Close(); err != nil {
 			w.t.Error(err)
