@@ -22,11 +22,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -85,6 +88,7 @@ type flags struct {
 	term   *terminal
 	home   string
 	node   string
+	trusts string // PEM file of certificate authorities
 	format string
 	out    string
 	lang   string
@@ -185,6 +189,7 @@ func parseMixed(f *flag.FlagSet, args []string) ([]string, error) {
 func (f *flags) common() {
 	f.StringVar(&f.home, "home", defaultHome(), "folder of your keys and settings")
 	f.StringVar(&f.node, "node", envOr("CITYID_NODE", "http://localhost:8080"), "address of the node to ask")
+	f.StringVar(&f.trusts, "authorities", os.Getenv(authoritiesVariable), "PEM `file` of certificate authorities to trust for the node besides the system's")
 	f.StringVar(&f.format, "format", "table", "table, json, jsonl or csv")
 	f.StringVar(&f.lang, "lang", "en", "language in which changes, policies and refusals are described: en or zh")
 	f.StringVar(&f.out, "out", "", "write the output to this file")
@@ -241,7 +246,10 @@ func report(ctx context.Context, t *terminal, path []string, err error) int {
 		fmt.Fprintf(t.err, "cityid: %s\n", oneLine(msg))
 	}
 	var h hintError
+	var unknown x509.UnknownAuthorityError
 	switch {
+	case errors.As(err, &unknown) && code == exitUnreachable:
+		fmt.Fprintln(t.err, "  if its certificate is from a private authority, name that with --authorities FILE or "+authoritiesVariable)
 	case errors.As(err, &h):
 		fmt.Fprintf(t.err, "  %s\n", oneLine(h.hint))
 	case code == exitUsage:
@@ -332,9 +340,26 @@ type list []string
 func (l *list) String() string     { return strings.Join(*l, ",") }
 func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
+// authoritiesVariable names the file of --authorities.
+const authoritiesVariable = "CITYID_AUTHORITIES"
+
 // connect returns a client of the node that --node names.
-func (f *flags) connect() (*client.Client, error) {
-	c, err := client.New(f.node)
+func (f *flags) connect() (*client.Client, error) { return f.clientOf(f.node, 0) }
+
+// clientOf returns a client of the node at an address, for so many requests at a
+// time; 0 for the usual few.
+func (f *flags) clientOf(address string, many int, options ...client.Option) (*client.Client, error) {
+	if many > 0 || f.trusts != "" {
+		pool, err := authorities(f.trusts)
+		if err != nil {
+			return nil, err
+		}
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+		transport.MaxIdleConnsPerHost = many
+		options = append(options, client.WithTransport(transport))
+	}
+	c, err := client.New(address, options...)
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -47,6 +47,13 @@ func networkCommand() *command {
 				examples: []string{"cityid network show genesis.json"},
 				setup:    networkShow,
 			},
+			{
+				name: "validators", short: "change who signs blocks, by a decision of the apex",
+				long:     "Less than a third of the power can go at once. The change takes effect two blocks later.",
+				examples: []string{"cityid network validators --add ed25519:iojj…=10@MA.156.9005 --propose --key officer", "cityid network validators --remove ed25519:iojj… --propose --key officer"},
+				setup:    networkValidators,
+			},
+			networkCACommand(),
 		},
 	}
 }

@@ -123,11 +123,7 @@ func sentTable(lang string, s *cityid.ReportSent, receipt string) *table {
 
 // portal is connect for portals, whose links are in the language of the command.
 func (f *flags) portal() (*client.Client, error) {
-	c, err := client.New(f.node, client.WithLanguage(f.lang))
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return c, nil
+	return f.clientOf(f.node, 0, client.WithLanguage(f.lang))
 }
 
 var receiptPath = regexp.MustCompile(`^(.*)/(?:zh|en)/receipt/([1-9][0-9]{0,18})$`)
@@ -154,9 +150,9 @@ func reportStatus(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return usagef("the link is not whole: there is no report %s", m[2])
 		}
-		c, err := client.New(u.Scheme + "://" + u.Host + m[1])
+		c, err := f.clientOf(u.Scheme+"://"+u.Host+m[1], 0)
 		if err != nil {
-			return usageError{err}
+			return err
 		}
 		s, err := c.ReportStatus(ctx, number, u.Query().Get("token"))
 		if err != nil {

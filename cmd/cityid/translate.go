@@ -10,7 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -107,13 +106,7 @@ func (x *translation) run(ctx context.Context, args []string) error {
 
 // connectMany is connect for so many requests at a time.
 func (f *flags) connectMany(n int) (*client.Client, error) {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = n
-	c, err := client.New(f.node, client.WithTransport(transport))
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return c, nil
+	return f.clientOf(f.node, n)
 }
 
 func (x *translation) table(ctx context.Context, path string) (*bulk.Table, error) {
