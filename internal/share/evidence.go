@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"cityid"
@@ -133,8 +134,9 @@ type evidenceCheck struct {
 
 	request, response *httpsig.Signed
 	receipt           ledger.Receipt
-	states            *verify.Result // what the chain says about the agreement and the parties, and said
-	standing          *Standing      // by which the provider may have judged
+	states            *verify.Result  // what the chain says about the agreement and the parties, and said
+	revisions         []cityid.Record // of the records among them
+	standing          *Standing       // by which the provider may have judged
 	anchors           []anchored
 }
 
@@ -280,7 +282,7 @@ func (c *evidenceCheck) checkStanding() (string, error) {
 	if r == nil {
 		return "", undecided
 	}
-	c.states = r
+	c.states, c.revisions = r, revisionsIn(r)
 	at := c.receipt.Time
 	s, err := c.judgedAt(at)
 	if err != nil {
@@ -303,7 +305,7 @@ func (c *evidenceCheck) checkStanding() (string, error) {
 // since when; 0: neither is.
 func (c *evidenceCheck) compromised(at cityid.Time) (who string, since cityid.Time) {
 	for _, m := range []struct{ who, key string }{{"request", c.request.KeyID}, {"answer", c.response.KeyID}} {
-		if t := compromised(c.states.Records, m.key); t != 0 && t <= at {
+		if t := compromised(c.revisions, m.key); t != 0 && t <= at {
 			return m.who, t
 		}
 	}
@@ -347,20 +349,30 @@ func (c *evidenceCheck) checkSides() (string, error) {
 			return "", err
 		}
 		at := x.header
-		c.anchors = append(c.anchors, x)
 		switch {
 		case p.Party == f.Provider && f.Provided.IsZero():
 			f.Provided = at
 		case c.standing != nil && p.Party == c.standing.Consumer.Holder && f.Consumed.IsZero():
 			f.Consumed = at
+		case c.standing == nil:
+			open = notShown("whose log the receipt was anchored in is not shown")
+			continue
 		default:
 			return "", fmt.Errorf("%s, which anchored the receipt, is neither of the parties, or is there twice", p.Party)
 		}
 		if f.NotLater.IsZero() || at.Before(f.NotLater) {
 			f.NotLater = at
 		}
+		if err == nil {
+			c.anchors = append(c.anchors, x)
+		}
 	}
 	f.Remark = c.missing()
+	if c.states != nil {
+		if text := c.unseenPolicies(); text != "" {
+			f.Remark = strings.TrimPrefix(f.Remark+"; "+text, "; ")
+		}
+	}
 	if open != nil {
 		return "", open
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"cityid"
+	"cityid/internal/chain"
+	"cityid/internal/chain/chaintest"
 	"cityid/internal/share"
 	"cityid/verify"
 )
@@ -86,6 +88,39 @@ func TestEvidence(t *testing.T) {
 		if sides := map[string]int{"consumer": 2, "provider": 1}[name]; len(e.Sides) != sides {
 			t.Errorf("%s shows %d sides: %+v", name, len(e.Sides), r.Facts)
 		}
+	}
+}
+
+// TestEvidenceUndecided judges good evidence by the trust root of another network, and
+// without the records of the parties: neither contradicts it.
+func TestEvidenceUndecided(t *testing.T) {
+	w := newWorld(t)
+	entry := w.fetched(w.agree(nil))
+	w.anchored()
+	e, err := w.take.Evidence(t.Context(), entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := chaintest.Genesis("share-2", chaintest.Epoch, chain.EngineValidator()).Trust()
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := verify.NewTrustFile(*other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := share.CheckEvidence(e, foreign, w.engine.Now()); r.Verdict != verify.Undecided {
+		t.Errorf("by another trust root: %s: %s", r.Verdict, r.Message)
+	}
+	less := *e
+	less.Standing, err = w.engine.Bundle(t.Context(), cityid.BundleQuery{
+		Kind: cityid.AnswerEntries, Keys: [][]byte{cityid.AgreementKey(air, e.Agreement), cityid.RecordKey(air)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := share.CheckEvidence(&less, w.trust(), w.engine.Now()); r.Verdict != verify.Undecided {
+		t.Errorf("without the records: %s: %s", r.Verdict, r.Message)
 	}
 }
 

@@ -3,8 +3,11 @@
 package share
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"cityid"
@@ -32,22 +35,45 @@ import (
 // and a header from one that is behind.
 const anchorTolerance = clockDifference + aheadOfClock
 
+// window returns the first and the last moment of whose state a gateway could have
+// judged at a time by its clock.
+func window(a *cityid.Agreement, at cityid.Time) (first, last cityid.Time) {
+	const tolerance = cityid.Time(clockDifference / time.Second)
+	return max(1, at-cityid.Time(a.Terms.Staleness)-tolerance), at + tolerance
+}
+
+// revisionsIn returns all revisions of records that entries show, the latest and earlier
+// ones.
+func revisionsIn(r *verify.Result) []cityid.Record {
+	var list []cityid.Record
+	for _, e := range r.Entries {
+		var x cityid.Record
+		if e.Value == nil || cityid.Unmarshal(e.Value, &x) != nil {
+			continue // it is another kind of entry
+		}
+		if bytes.Equal(e.Key, cityid.RecordKey(x.Code)) || bytes.Equal(e.Key, cityid.HistoryKey(x.Code, x.Revision)) {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
 // moments returns times of all the different states by which a gateway could judge
 // at a time by its clock: that time itself, then the others from the latest back to
 // the earliest. States differ where something known of them changed.
-func moments(r *verify.Result, a *cityid.Agreement, at cityid.Time) []cityid.Time {
-	const tolerance = cityid.Time(clockDifference / time.Second)
-	first, last := max(1, at-cityid.Time(a.Terms.Staleness)-tolerance), at+tolerance
+func moments(revisions []cityid.Record, a *cityid.Agreement, at cityid.Time) []cityid.Time {
+	first, last := window(a, at)
 	list := []cityid.Time{first}
 	add := func(t cityid.Time) {
 		if t > first && t <= last && t != at {
 			list = append(list, t)
 		}
 	}
+	add(last)
 	add(a.Decided.Time)
 	add(a.Ended.Time)
-	for i := range r.Records {
-		add(r.Records[i].Changed.Time)
+	for i := range revisions {
+		add(revisions[i].Changed.Time)
 	}
 	slices.Sort(list)
 	list = append(slices.Compact(list), at)
@@ -55,25 +81,59 @@ func moments(r *verify.Result, a *cityid.Agreement, at cityid.Time) []cityid.Tim
 	return list
 }
 
+// unseen calls f with the revisions that are not shown of each record, least to most,
+// between the one in force at a time and the one in force at another.
+func unseen(revisions []cityid.Record, from, to cityid.Time, f func(of *cityid.Record, least, most uint32)) {
+	shown, order := map[cityid.Code][]*cityid.Record{}, []cityid.Code{}
+	for i := range revisions {
+		x := &revisions[i]
+		if shown[x.Code] == nil {
+			order = append(order, x.Code)
+		}
+		shown[x.Code] = append(shown[x.Code], x)
+	}
+	for _, code := range order {
+		list := shown[code]
+		slices.SortFunc(list, func(a, b *cityid.Record) int { return cmp.Compare(a.Revision, b.Revision) })
+		for i := range list[:len(list)-1] {
+			a, b := list[i], list[i+1]
+			if b.Changed.Time > from && b.Changed.Time <= to && b.Revision-a.Revision > 1 {
+				f(b, a.Revision+1, b.Revision-1)
+			}
+		}
+	}
+}
+
 // standingsAt returns how an agreement stood in each state by which a gateway could
-// judge at a time by its clock, and the keys that are missing to tell. The first is
-// that of the time itself.
+// judge at a time by its clock, and keys that are missing to tell: first those for the
+// time itself, which is the first of the list.
 func standingsAt(r *verify.Result, id cityid.Digest, at cityid.Time) (list []*Standing, missing [][]byte, err error) {
-	now, missing, err := StandingOf(r, id, at)
+	now, _, err := StandingOf(r, id, at)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, t := range moments(r, &now.Agreement, at) {
+	revisions := revisionsIn(r)
+	for _, t := range moments(revisions, &now.Agreement, at) {
 		s, lack, err := StandingOf(r, id, t)
 		if err != nil {
 			return nil, nil, err
 		}
 		s.known = t
-		missing = append(missing, lack...)
 		if len(lack) == 0 {
 			list = append(list, s)
+		} else if len(missing) == 0 {
+			missing = lack
 		}
 	}
+	if len(missing) > 0 {
+		return list, missing, nil
+	}
+	first, last := window(&now.Agreement, at)
+	unseen(revisions, first, last, func(x *cityid.Record, least, most uint32) {
+		for n := least; n <= most && len(missing) <= verify.MaxEntries; n++ {
+			missing = append(missing, cityid.HistoryKey(x.Code, n))
+		}
+	})
 	return list, missing, nil
 }
 
@@ -136,6 +196,26 @@ func (c *evidenceCheck) inForce(s *Standing, at cityid.Time) error {
 		return fmt.Errorf("the agreement was revoked at %s, and %s is later than the %d s for which a gateway need not know it", a.Ended.Time, at, t.Staleness)
 	}
 	return nil
+}
+
+// unseenPolicies says of which records that govern somebody not all revisions since the
+// fetch are shown: one of them may call a key compromised.
+func (c *evidenceCheck) unseenPolicies() string {
+	count, order := map[cityid.Code]uint64{}, []cityid.Code{}
+	unseen(c.revisions, c.receipt.Time, cityid.TimeOf(c.states.AsOf.Time), func(x *cityid.Record, least, most uint32) {
+		if x.Policy == nil {
+			return
+		}
+		if count[x.Code] == 0 {
+			order = append(order, x.Code)
+		}
+		count[x.Code] += uint64(most-least) + 1
+	})
+	var text []string
+	for _, code := range order {
+		text = append(text, fmt.Sprintf("%d revisions of %s since the fetch are not shown: one may call a key compromised", count[code], code))
+	}
+	return strings.Join(text, "; ")
 }
 
 // consumerKey returns an error unless a key could sign for the consumer's gateway at

@@ -277,6 +277,10 @@ func TestEvidenceCompromised(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.judge("anchored before", again, verify.Valid, false, "no later than")
+	// That a policy names the key no more does not make it good again.
+	w.rekey(w.take, cityid.Key{Public: public(gatewayKey(t, 1))})
+	w.pass(time.Minute)
+	w.judge("claimed since, and the key is gone", w.claimed(id, since+30), verify.Invalid, false, "compromised")
 }
 
 // TestEvidenceOfSlowAnswers judges answers that took their time: as long as a service
@@ -288,4 +292,85 @@ func TestEvidenceOfSlowAnswers(t *testing.T) {
 	w.judge("of a quarter of an hour", w.answered(id, w.now()-900, w.now()), verify.Valid, false, "no later than")
 	w.judge("of twenty minutes", w.answered(id, w.now()-1200, w.now()), verify.Invalid, false, "further apart")
 	w.judge("before it was asked for", w.answered(id, w.now()+200, w.now()), verify.Invalid, false, "further apart")
+}
+
+// amend changes a city's record, its links alone, so many times.
+func (w *world) amend(c *city, times int, pause time.Duration) {
+	w.t.Helper()
+	for i := range times {
+		n, content, _ := w.revision(c.code)
+		content.Links = append([]cityid.Link{{Rel: "about", Href: "https://127.0.0.1/" + strings.Repeat("x", i%2)}}, content.Links...)
+		w.engine.Advance(pause)
+		w.submit([]cityid.Signer{c.officer}, cityid.Operation{Amend: &cityid.Amend{Code: c.code, Revision: n, Content: content}})
+		n, content, _ = w.revision(c.code)
+		content.Links = content.Links[1:]
+		w.submit([]cityid.Signer{c.officer}, cityid.Operation{Amend: &cityid.Amend{Code: c.code, Revision: n, Content: content}})
+	}
+}
+
+// TestEvidenceOfRestlessParties changes a party's record far more often than evidence
+// can show: it does not keep the other from making evidence of what was before, or of
+// what is.
+func TestEvidenceOfRestlessParties(t *testing.T) {
+	for _, side := range []string{"provider", "consumer"} {
+		t.Run(side, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			c := map[string]*city{"provider": w.give, "consumer": w.take}[side]
+			w.pass(time.Hour)
+			w.amend(c, 20, time.Minute)
+			id := w.agree(nil)
+			w.later()
+			entry := w.fetched(id)
+			w.anchored()
+			w.pass(time.Hour)
+			at := w.now()
+			w.amend(c, 60, time.Minute)
+			for name, by := range map[string]*city{"consumer": w.take, "provider": w.give} {
+				e, err := by.Evidence(t.Context(), entry)
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				r := w.judge(name, e, verify.Valid, false, "acknowledged")
+				if !strings.Contains(r.Facts.Remark, "revisions of "+c.code.String()) {
+					t.Errorf("%s: remark %q", name, r.Facts.Remark)
+				}
+			}
+			// A key that counted in between, long ago, and for less than a gateway's staleness.
+			w.rekey(w.take, cityid.Key{Public: public(w.take.key)}, cityid.Key{Public: public(gatewayKey(t, 1))})
+			w.rekey(w.take, cityid.Key{Public: public(w.take.key)})
+			w.pass(time.Hour)
+			w.amend(c, 30, time.Minute)
+			w.judge("within", w.claimed(id, at+30*60), verify.Valid, false, "no later than")
+		})
+	}
+}
+
+// TestEvidenceBetweenChanges lets a key count for some seconds only, long ago and among
+// many changes: a fetch by it is valid while a gateway may have known that state, and
+// at no other time.
+func TestEvidenceBetweenChanges(t *testing.T) {
+	w := newWorld(t)
+	id := w.agree(nil)
+	w.fetched(id)
+	w.pass(time.Hour)
+	usual, brief := w.take.key, gatewayKey(t, 1)
+	w.amend(w.take, 4, 10*time.Second)
+	w.engine.Advance(10 * time.Second)
+	w.rekey(w.take, cityid.Key{Public: public(usual)}, cityid.Key{Public: public(brief)})
+	from := w.now()
+	w.engine.Advance(10 * time.Second)
+	w.rekey(w.take, cityid.Key{Public: public(usual)})
+	to := w.now()
+	w.amend(w.take, 30, time.Minute)
+	w.pass(time.Hour)
+	signed := func(at cityid.Time) *share.Evidence {
+		w.take.key = brief
+		defer func() { w.take.key = usual }()
+		return w.claimed(id, at)
+	}
+	w.judge("while it counts", signed(from+5), verify.Valid, false, "no later than")
+	w.judge("just after", signed(to+30+clocks-25), verify.Valid, false, "no later than")
+	w.judge("too late", signed(to+30+clocks+15), verify.Invalid, false, "request")
+	w.judge("too early", signed(from-clocks-15), verify.Invalid, false, "request")
 }

@@ -106,7 +106,7 @@ func (v *View) party(ctx context.Context, code cityid.Code) (p Party, record *ci
 	if len(keys) == 0 {
 		return p, nil, at, cityid.Errorf(cityid.ErrNotFound, "%s is outside the zone of %s", code, v.Trust().Statement.Zone)
 	}
-	for range maxRounds {
+	for range verify.MaxEntries {
 		keys = sortKeys(keys)
 		r, _, err := v.Entries(ctx, keys, time.Hour)
 		if err != nil {

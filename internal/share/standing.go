@@ -15,7 +15,7 @@ import (
 
 // Bounds of what is looked up for one agreement.
 const (
-	maxRounds  = 24  // questions until all records are known
+	walkBack   = 12  // latest revisions of a record that are all looked at
 	asksBack   = 4   // earlier revisions asked for at a time
 	maxLineage = 48  // records from a code to its apex
 	maxMembers = 256 // codes and keys of a policy and its members
@@ -102,7 +102,7 @@ func (v *View) prove(ctx context.Context, id cityid.Digest, keys [][]byte, at ..
 	if len(at) > 0 {
 		trust = v.Pinned()
 	}
-	for range maxRounds {
+	for range verify.MaxEntries { // each time there is one more key at least
 		r, bundle, err := v.entriesFrom(ctx, trust, keys, cityid.MaxStaleness*time.Second)
 		if err != nil {
 			return nil, err
@@ -188,39 +188,71 @@ type finder struct {
 
 // record returns the revision of a record that was in force at the time, nil if
 // none was, and notes which key is missing to tell.
+//
+// The latest revisions are looked at one by one, since a later one may say of a key that
+// it was compromised. If those are not enough, the one in force is found by halves: who
+// changes a record often can not keep others from showing what it was.
 func (f *finder) record(code cityid.Code) *cityid.Record {
 	if code.IsZero() {
 		return nil
 	}
-	if r, ok := f.known[code]; ok {
-		return r
+	r, ok := f.known[code]
+	if !ok {
+		r = f.inForce(code)
+		f.known[code] = r
 	}
-	key := cityid.RecordKey(code)
-	for revision := uint32(0); ; {
-		r := new(cityid.Record)
-		found, err := f.result.Entry(key, r)
-		if err != nil && !f.result.Asked(key) {
-			f.missing = append(f.missing, key)
-			for n := uint32(1); n < asksBack && revision > n; n++ {
-				f.missing = append(f.missing, cityid.HistoryKey(code, revision-n))
-			}
-		} else if err != nil {
-			f.err = err
-		}
-		if err != nil || !found {
-			r = nil
-		}
-		if r == nil || f.at == 0 || r.Changed.Time <= f.at {
-			f.known[code] = r
-			return r
-		}
-		if r.Revision == 1 {
-			f.known[code] = nil
+	return r
+}
+
+func (f *finder) inForce(code cityid.Code) *cityid.Record {
+	r := f.entry(cityid.RecordKey(code))
+	for n := 0; n < walkBack && r != nil && f.later(r); n++ {
+		back := r.Revision - 1
+		if back == 0 {
 			return nil
 		}
-		revision = r.Revision - 1
-		key = cityid.HistoryKey(code, revision)
+		if r = f.entry(cityid.HistoryKey(code, back)); r == nil && f.err == nil {
+			for n++; n < walkBack && n%asksBack != 0 && back > 1; n++ {
+				back--
+				f.missing = append(f.missing, cityid.HistoryKey(code, back))
+			}
+		}
 	}
+	if r == nil || !f.later(r) {
+		return r
+	}
+	var found *cityid.Record
+	for least, most := uint32(0), r.Revision; most-least > 1; {
+		middle := least + (most-least)/2
+		x := f.entry(cityid.HistoryKey(code, middle))
+		switch {
+		case x == nil:
+			return nil
+		case f.later(x):
+			most = middle
+		default:
+			least, found = middle, x
+		}
+	}
+	return found
+}
+
+// later reports whether a revision is from after the time that is looked at.
+func (f *finder) later(r *cityid.Record) bool { return f.at != 0 && r.Changed.Time > f.at }
+
+// entry returns the record at a key, or nil, and notes if the key is missing.
+func (f *finder) entry(key []byte) *cityid.Record {
+	r := new(cityid.Record)
+	found, err := f.result.Entry(key, r)
+	if err != nil && !f.result.Asked(key) {
+		f.missing = append(f.missing, key)
+	} else if err != nil {
+		f.err = err
+	}
+	if err != nil || !found {
+		return nil
+	}
+	return r
 }
 
 // above returns what stands above a record: its parent, or the heir of one that
