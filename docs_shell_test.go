@@ -4,7 +4,7 @@
 
 package cityid_test
 
-// The walk through docs/sharing.md, typed into a shell as it stands there.
+// The walks through documents, typed into a shell as they stand there.
 
 import (
 	"bufio"
@@ -93,39 +93,55 @@ func freePorts(t *testing.T, n int) []string {
 // walkPatience is how long a block marked <!-- again --> is typed again.
 const walkPatience = 60 * time.Second
 
-// TestDocWalk takes the walk of docs/sharing.md: it types every command, and
-// compares what is printed. Only the ports are others, and keys are made with less
-// work behind their passphrase.
+// documentWalks are the walks in documents, and the ports that are written in them.
+var documentWalks = []struct {
+	doc, heading string
+	ports        []string
+	after        func(t *testing.T, bin, dir string) // looks at what the walk leaves; may be nil
+}{
+	{"docs/sharing.md", "Two cities, step by step", []string{"8080", "26656", "8090", "8190", "9101", "9102", "9111", "9112"}, flipEvidence},
+	{"docs/operating.md", "Four institutions on one machine, step by step",
+		[]string{"8081", "8082", "8083", "8084", "8085", "26661", "26662", "26663", "26664", "26665"}, nil},
+}
+
+// TestDocWalk takes the walks in documents: it types every command, and compares
+// what is printed. Only the ports are others, and keys are made with less work
+// behind their passphrase.
 func TestDocWalk(t *testing.T) {
 	if testing.Short() {
-		t.Skip("runs a network and two gateways")
+		t.Skip("runs networks and gateways")
 	}
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip(err)
 	}
 	t.Parallel()
-	dir := t.TempDir()
-	bin := filepath.Join(dir, "bin")
+	bin := t.TempDir()
 	if out, err := exec.Command("go", "build", "-o", bin+"/cityid", "./cmd/cityid").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	_, section, _ := strings.Cut(readDoc(t, "docs/sharing.md"), "\n## Two cities, step by step\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	written := []string{"8080", "26656", "8090", "8190", "9101", "9102", "9111", "9112"}
-	var replace []string
-	for i, port := range freePorts(t, len(written)) {
-		replace = append(replace, ":"+written[i], ":"+port)
+	for _, w := range documentWalks {
+		t.Run(filepath.Base(w.doc), func(t *testing.T) {
+			_, section, _ := strings.Cut(readDoc(t, w.doc), "\n## "+w.heading+"\n")
+			section, _, _ = strings.Cut(section, "\n## ")
+			var replace []string
+			for i, port := range freePorts(t, len(w.ports)) {
+				replace = append(replace, ":"+w.ports[i], ":"+port)
+			}
+			replace = append(replace, "cityid key new ", "cityid key new --work-factor 10 ")
+			blocks := walkBlocks(strings.NewReplacer(replace...).Replace(section))
+			if len(blocks) < 10 {
+				t.Fatalf("%s has a walk of %d blocks", w.doc, len(blocks))
+			}
+			dir := t.TempDir()
+			s := newShell(t, dir, append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH")))
+			for _, b := range blocks {
+				walk(t, s, b)
+			}
+			if w.after != nil {
+				w.after(t, bin+"/cityid", dir)
+			}
+		})
 	}
-	replace = append(replace, "cityid key new ", "cityid key new --work-factor 10 ")
-	blocks := walkBlocks(strings.NewReplacer(replace...).Replace(section))
-	if len(blocks) < 10 {
-		t.Fatalf("docs/sharing.md has a walk of %d blocks", len(blocks))
-	}
-	s := newShell(t, dir, append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH")))
-	for _, b := range blocks {
-		walk(t, s, b)
-	}
-	flipEvidence(t, bin+"/cityid", filepath.Join(dir, "two-cities"))
 }
 
 // walk types the steps of a block.
@@ -143,7 +159,7 @@ func walk(t *testing.T, s *shell, b block) {
 				t.Logf("%.1fs $ %s", took.Seconds(), x.command)
 			}
 			if code != 0 || !printed(x.want, linesOf(strings.ReplaceAll(out, "\r", ""))) {
-				failed = fmt.Sprintf("$ %s\n%s\nexit code %d; docs/sharing.md has\n%s", x.command, out, code, strings.Join(x.want, "\n"))
+				failed = fmt.Sprintf("$ %s\n%s\nexit code %d; the document has\n%s", x.command, out, code, strings.Join(x.want, "\n"))
 				break
 			}
 		}
@@ -160,6 +176,7 @@ func walk(t *testing.T, s *shell, b block) {
 // that none is found valid.
 func flipEvidence(t *testing.T, bin, dir string) {
 	t.Helper()
+	dir = filepath.Join(dir, "two-cities")
 	b, err := os.ReadFile(filepath.Join(dir, "tj.evidence"))
 	if err != nil {
 		t.Fatal(err)

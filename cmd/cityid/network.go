@@ -72,7 +72,10 @@ func networkPlan(f *flags) func(context.Context, []string) error {
 	zone := f.String("zone", "", "the apex `code`, such as MA.156")
 	threshold := f.Int("threshold", 0, "how many of the owners must agree; 0 for more than half")
 	at := f.String("time", "", "when the network is founded, such as 2026-12-01T00:00:00Z; now without it")
-	recovery := f.String("recovery", "", "JSON `file` of the policy, of keys kept offline, that can replace the apex policy after the long delay")
+	recovery := officerFlags{}
+	f.StringVar(&recovery.file, "recovery", "", "JSON `file` of the policy, of keys kept offline, that can replace the apex policy after the long delay")
+	f.Var(&recovery.officers, "recovery-key", "instead of a file: a `key` of that policy; several times")
+	f.IntVar(&recovery.threshold, "recovery-threshold", 0, "how many of these keys must sign together; 0 for more than half")
 	private := f.Bool("private", false, "nodes may have loopback and private addresses")
 	var names, owners, accept list
 	f.Var(&names, "name", "name of the apex as `lang=text`; several times for several languages")
@@ -108,10 +111,11 @@ func networkPlan(f *flags) func(context.Context, []string) error {
 		if *threshold == 0 {
 			p.Threshold = len(p.Owners)/2 + 1
 		}
-		if *recovery != "" {
-			if p.Recovery, err = readPolicy(ctx, *recovery); err != nil {
-				return err
-			}
+		if recovery.threshold == 0 {
+			recovery.threshold = len(recovery.officers)/2 + 1
+		}
+		if p.Recovery, err = recovery.policy(ctx, f); err != nil {
+			return err
 		}
 		if err := p.Check(); err != nil {
 			return usageError{err}
