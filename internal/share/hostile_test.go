@@ -187,6 +187,7 @@ type liar struct {
 	status  int                                              // of the answer, if another than the receipt's
 	body    []byte                                           // that is sent; nil: the one the receipt is for
 	request func(*httpsig.Message)                           // changes the request that the answer is signed for
+	header  func(http.Header)                                // changes the header before it is signed
 	after   func(http.ResponseWriter)                        // changes the header when it is signed
 	send    func(http.ResponseWriter, *http.Request, []byte) // sends the body otherwise than whole
 	number  uint64                                           // of the last receipt
@@ -237,6 +238,9 @@ func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status := int(receipt.Status)
 	if l.status != 0 {
 		status = l.status
+	}
+	if l.header != nil {
+		l.header(h)
 	}
 	if l.request != nil {
 		l.request(m)
