@@ -30,6 +30,7 @@ import (
 	"cityid/internal/founding"
 	"cityid/internal/ledger"
 	"cityid/internal/office"
+	"cityid/internal/share"
 	"cityid/keys"
 	"cityid/verify"
 )
@@ -140,7 +141,7 @@ var encoded = []any{
 	cityid.Tx{}, cityid.Body{}, cityid.Record{}, cityid.Proposal{}, cityid.Waiting{}, cityid.Attestation{},
 	cityid.Trust{}, cityid.Params{}, cityid.Rule{}, cityid.Scheme{}, cityid.Counters{}, cityid.ValidatorSet{},
 	cityid.BlockLog{}, cityid.Recent{}, cityid.Agreement{}, cityid.Anchor{}, cityid.AnchorHead{}, verify.Bundle{}, verify.Link{}, office.EvidenceDocument{}, office.Purpose{}, cityid.ReportFile{},
-	founding.PartContent{}, ledger.Receipt{}, ledger.Entry{}, ledger.Acknowledgement{}, ledger.LeafProof{},
+	founding.PartContent{}, ledger.Receipt{}, ledger.Entry{}, ledger.Acknowledgement{}, ledger.LeafProof{}, share.Evidence{},
 }
 
 // fieldTypes are the names that the tables use for types that have no table.

@@ -3,6 +3,8 @@
 package share_test
 
 import (
+	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,4 +155,53 @@ func TestEvidenceChanged(t *testing.T) {
 			data[i] ^= bit
 		}
 	}
+}
+
+// FuzzEvidence feeds decoder and judge: what is taken has one encoding, and none is valid
+// that says anything but what was.
+func FuzzEvidence(f *testing.F) {
+	w := newWorld(f)
+	entry := w.fetched(w.agree(nil))
+	e, err := w.take.Evidence(f.Context(), entry)
+	if err != nil {
+		f.Fatal(err)
+	}
+	bare, err := e.Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	w.anchored()
+	if e, err = w.take.Evidence(f.Context(), entry); err != nil {
+		f.Fatal(err)
+	}
+	whole, err := e.Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	e.Sides, e.Acknowledgement = e.Sides[1:], nil
+	half, err := e.Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	trust, now := w.trust(), w.engine.Now()
+	for _, b := range [][]byte{nil, bare, whole, half, append(bytes.Clone(whole), 0), whole[:len(whole)-1]} {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := share.DecodeEvidence(b)
+		if err != nil {
+			return
+		}
+		if again, err := e.Encode(); err != nil || !bytes.Equal(again, b) {
+			t.Fatalf("another encoding of the same: %v", err)
+		}
+		r := share.CheckEvidence(e, trust, now)
+		if good := bytes.Equal(b, whole) || bytes.Equal(b, half); good && r.Verdict != verify.Valid {
+			t.Errorf("%s: %s", r.Verdict, r.Message)
+		}
+		// Another process of the fuzzer has made evidence of its own.
+		if x := r.Facts; r.Verdict == verify.Valid && (x.Provider != provider || x.Consumer != consumer || x.Status != 200 || !strings.HasSuffix(x.Target, "/latest")) {
+			t.Errorf("valid: %s", r.Message)
+		}
+	})
 }
