@@ -107,6 +107,12 @@ type Application struct {
 	feed    *feed
 	known   map[string]bool // ids of nodes that may connect; nil: any
 	metrics *metrics
+	signing *signing // nil: there is no validator key to watch
+	// syncing says whether blocks are fetched from others. CometBFT ends the
+	// process then when a block can not be carried out, so the goroutine that
+	// fetches them is ended instead, and the node halts as it does otherwise.
+	// nil while there are no others.
+	syncing func() bool
 	// What those may submit whom the state does not know.
 	strangers allowance
 
@@ -206,8 +212,12 @@ func (a *Application) guard(call string, err *error) {
 		a.log.Error("the state machine panicked", "call", call, "panic", p, "stack", string(debug.Stack()))
 		*err = fmt.Errorf("%s: %v", call, p)
 	}
-	if *err != nil {
-		a.fail(*err)
+	if *err == nil {
+		return
+	}
+	a.fail(*err)
+	if a.syncing != nil && a.syncing() {
+		runtime.Goexit()
 	}
 }
 

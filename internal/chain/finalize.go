@@ -222,6 +222,9 @@ func (a *Application) FinalizeBlock(_ context.Context, req *abci.RequestFinalize
 	// before it.
 	a.track.signed(uint64(req.Height) - 1)
 	a.alarm(req)
+	if err := a.signing.check(req.Height-1, req.DecidedLastCommit.Votes); err != nil {
+		return nil, err
+	}
 	if a.staged != nil {
 		a.staged.batch.Discard()
 		a.staged = nil

@@ -101,6 +101,7 @@ func Open(cfg Config) (n *Node, err error) {
 	if err != nil {
 		return n, err
 	}
+	app.watchSigning(validator)
 	if err := os.MkdirAll(filepath.Join(cfg.Home, blocksDir), 0o700); err != nil {
 		return n, fmt.Errorf("make the folder for blocks: %w", err)
 	}
@@ -112,6 +113,7 @@ func Open(cfg Config) (n *Node, err error) {
 	n.maxPool = cfg.Mempool
 	n.peers = func() int { return n.comet.Switch().Peers().Size() }
 	n.catchingUp = n.comet.ConsensusReactor().WaitSync
+	app.syncing = n.catchingUp // before Start, so nobody calls the application
 	return n, nil
 }
 
