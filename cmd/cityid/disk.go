@@ -15,3 +15,10 @@ func diskFree(folder string) (uint64, error) {
 	}
 	return uint64(s.Bavail) * uint64(s.Bsize), nil
 }
+
+// openFilesLimit returns how many files a process of this user may have open.
+func openFilesLimit() (uint64, error) {
+	var l syscall.Rlimit
+	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l)
+	return uint64(l.Cur), err
+}

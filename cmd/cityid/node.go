@@ -51,6 +51,18 @@ func nodeCommand() *command {
 				setup:    nodeShowConfig,
 			},
 			{name: "status", short: "say how a running node is", setup: nodeStatus},
+			{
+				name: "doctor", args: "FOLDER", short: "look for what is wrong with a node, and say what to do",
+				long:     "It looks at the folder's files, disk, clock and certificate, asks the running node, and compares with others.\nIt takes the flags of node start, so that it sees the same settings.",
+				examples: []string{"cityid node doctor /srv/cityid", "cityid node doctor /srv/cityid --ask https://id.example.cn --format json"},
+				setup:    nodeDoctor,
+			},
+			{
+				name: "signing", args: "FOLDER", short: "show up to which block a validator's key has signed, or say so after a restore",
+				long:     "A validator that sees votes of its key which its folder knows nothing of halts: another node runs with the key, or\nthe folder is an old copy. Make sure that no other runs, and raise the mark to the height that others are at.\nThe mark is never lowered.",
+				examples: []string{"cityid node signing /srv/cityid", "cityid node signing /srv/cityid --through 81250"},
+				setup:    nodeSigning,
+			},
 		},
 	}
 }
@@ -146,7 +158,7 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 		if len(args) != 1 {
 			return usagef("want the node's folder")
 		}
-		if _, err := os.Stat(filepath.Join(args[0], "genesis.json")); err != nil {
+		if !isNode(args[0]) {
 			if _, err := os.Stat(filepath.Join(args[0], partFile)); err == nil {
 				return hint(fmt.Errorf("the node in %s has no genesis yet", args[0]), "once all institutions have made their parts: cityid network assemble, then cityid node init %s --genesis FILE", args[0])
 			}
