@@ -45,6 +45,7 @@ type initFlags struct {
 // into its configuration.
 type linkFlags struct {
 	listen, p2pListen string
+	usual             string // for p2pListen, unless that is given or in the configuration
 	parts, peers      list
 }
 
@@ -84,7 +85,7 @@ func (l *linkFlags) resolve(ctx context.Context, g *chain.Genesis) ([]string, er
 func (l *linkFlags) write(ctx context.Context, dir, id string, peers []string) error {
 	others := slices.DeleteFunc(slices.Clone(peers), func(p string) bool { return strings.HasPrefix(p, id+"@") })
 	slices.Sort(others)
-	if l.listen == "" && l.p2pListen == "" && len(others) == 0 {
+	if l.listen == "" && l.p2pListen == "" && l.usual == "" && len(others) == 0 {
 		return nil
 	}
 	return changeConfig(ctx, dir, func(c *nodeConfig) {
@@ -93,6 +94,8 @@ func (l *linkFlags) write(ctx context.Context, dir, id string, peers []string) e
 		}
 		if l.p2pListen != "" {
 			c.P2PListen = &l.p2pListen
+		} else if l.usual != "" && c.P2PListen == nil {
+			c.P2PListen = &l.usual
 		}
 		if len(others) > 0 {
 			c.Peers = slices.Compact(others)
@@ -161,7 +164,7 @@ func newHome(dir string) (chain.Identity, error) {
 		return id, err
 	}
 	if id, err = chain.ReadIdentity(dir); err != nil {
-		return id, conflict(err)
+		return id, hint(exitError{exitConflict, err}, "the folder holds a part of a node's keys, perhaps of an init that was interrupted; if no node ever ran with them, remove it and begin again")
 	}
 	return id, nil
 }
@@ -306,9 +309,7 @@ func (n *initFlags) makePart(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if n.links.p2pListen == "" {
-		n.links.p2pListen = listenFor(n.address)
-	}
+	n.links.usual = listenFor(n.address)
 	if err := n.links.write(ctx, dir, id.Node, n.links.peers); err != nil {
 		return err
 	}

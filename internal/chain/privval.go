@@ -74,10 +74,11 @@ func InitHome(home string) (Identity, error) {
 	}
 	node := &p2p.NodeKey{PrivKey: ed25519.GenPrivKey()}
 	pv := privval.NewFilePV(ed25519.GenPrivKey(), "", "")
+	// The node's key comes last: where it is, the others are.
 	for _, f := range []struct {
 		name string
 		v    any
-	}{{nodeKeyFile, node}, {validatorKeyFile, pv.Key}, {validatorStateFile, pv.LastSignState}} {
+	}{{validatorStateFile, pv.LastSignState}, {validatorKeyFile, pv.Key}, {nodeKeyFile, node}} {
 		text, err := cmtjson.MarshalIndent(f.v, "", "  ")
 		if err != nil {
 			return Identity{}, fmt.Errorf("write %s: %w", f.name, err)
