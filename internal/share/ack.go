@@ -25,8 +25,8 @@ const (
 	ackDelay    = 50 * time.Millisecond // an answer waits so long for others to be acknowledged with it
 	ackBatch    = 256                   // entries of one acknowledgement
 	ackTimeout  = 15 * time.Second
-	postTimeout = time.Minute     // of any signed body
-	ackRetry    = 5 * time.Second // after a provider could not be told
+	postTimeout = time.Minute // of any signed body
+	ackRetry    = time.Second // after a provider could not be told; twice as long after the next time, and at most resendAge
 	maxAckBody  = 16 << 10
 	resendAge   = 30 * time.Second // entries that nobody confirmed are sent again
 	unknownMost = time.Hour        // an entry that the provider does not know is told again after resendAge, twice that, and so on up to this
@@ -54,7 +54,7 @@ type acknowledger struct {
 	queues  map[ackTarget][]cityid.Digest
 	taken   map[cityid.Digest]bool   // entries in a queue, or on their way
 	busy    map[ackTarget]bool       // a batch is on its way
-	after   map[ackTarget]time.Time  // not before, after a failure
+	after   map[ackTarget]putOff     // after a failure
 	unknown map[cityid.Digest]putOff // entries that the provider does not know
 }
 
@@ -67,7 +67,7 @@ type putOff struct {
 func newAcknowledger(g *Gateway) *acknowledger {
 	return &acknowledger{
 		g: g, wake: make(chan struct{}, 1), queues: map[ackTarget][]cityid.Digest{}, taken: map[cityid.Digest]bool{}, busy: map[ackTarget]bool{},
-		after: map[ackTarget]time.Time{}, unknown: map[cityid.Digest]putOff{},
+		after: map[ackTarget]putOff{}, unknown: map[cityid.Digest]putOff{},
 	}
 }
 
@@ -119,7 +119,7 @@ func (a *acknowledger) run(ctx context.Context) {
 func (a *acknowledger) reload(ctx context.Context) {
 	for _, id := range a.g.ledger.AwaitingAgreements(ledger.DirectionFetched) {
 		for _, h := range a.g.ledger.AwaitingAcknowledgement(id, ledger.DirectionFetched, maxReloaded) {
-			now := a.g.now()
+			now := time.Now()
 			a.mu.Lock()
 			skip := a.taken[h] || now.Before(a.unknown[h].until)
 			a.mu.Unlock()
@@ -159,11 +159,11 @@ func (a *acknowledger) target(ctx context.Context, entry cityid.Digest) (t ackTa
 // flush begins to send one batch to each target that has some and is not being told
 // already.
 func (a *acknowledger) flush(ctx context.Context) {
-	now := a.g.now()
+	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for t, q := range a.queues {
-		if a.busy[t] || now.Before(a.after[t]) {
+		if a.busy[t] || now.Before(a.after[t].until) {
 			continue
 		}
 		n := min(len(q), ackBatch)
@@ -187,11 +187,10 @@ func (a *acknowledger) deliver(ctx context.Context, t ackTarget, list []cityid.D
 	if err != nil || len(unknown) > 0 {
 		a.g.logger.Warn("acknowledgement not delivered", "agreement", t.agreement, "answers", len(left), "unknown", len(unknown), "error", err)
 	}
-	now := a.g.now()
+	now := time.Now() // how long to wait does not depend on what the clock is put to
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.busy, t)
-	delete(a.after, t)
 	again := map[cityid.Digest]putOff{}
 	for _, h := range unknown {
 		by := min(max(2*a.unknown[h].by, resendAge), unknownMost)
@@ -202,8 +201,12 @@ func (a *acknowledger) deliver(ctx context.Context, t ackTarget, list []cityid.D
 		delete(a.unknown, h)
 	}
 	maps.Copy(a.unknown, again)
-	if err != nil {
-		a.after[t] = now.Add(ackRetry)
+	if err == nil {
+		delete(a.after, t)
+	} else {
+		by := min(max(2*a.after[t].by, ackRetry), resendAge)
+		a.after[t] = putOff{now.Add(by), by}
+		time.AfterFunc(by, a.signal)
 	}
 	switch code := cityid.CodeOf(err); {
 	case err == nil:
