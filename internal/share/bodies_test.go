@@ -197,7 +197,7 @@ func TestBackendSeesLittle(t *testing.T) {
 func TestLongAnswer(t *testing.T) {
 	for _, tls := range []bool{false, true} {
 		t.Run(fmt.Sprintf("tls %v", tls), func(t *testing.T) {
-			w := makeWorld(t, tls, []func(*world){func(w *world) {
+			w := makeWorld(t, tls, "", []func(*world){func(w *world) {
 				for _, c := range []*city{w.give, w.take} {
 					c.limits = web.Limits{Header: 200 * time.Millisecond, Read: 200 * time.Millisecond, Write: 300 * time.Millisecond}
 				}

@@ -96,13 +96,14 @@ func gone(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 // newWorld starts everything. change may alter the gateways' configurations.
 func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
-	return makeWorld(t, false, change)
+	return makeWorld(t, false, "", change)
 }
 
-// makeWorld is newWorld; with tls, gateways speak HTTP/2 with each other.
-func makeWorld(t testing.TB, tls bool, change []func(*world)) *world {
+// makeWorld is newWorld; with tls, gateways speak HTTP/2 with each other, and with a
+// folder, the chain is kept there.
+func makeWorld(t testing.TB, tls bool, dir string, change []func(*world)) *world {
 	t.Helper()
-	e, err := chain.NewEngine(chain.EngineConfig{Genesis: chaintest.Genesis(zone, chaintest.Epoch, chain.EngineValidator())})
+	e, err := chain.NewEngine(chain.EngineConfig{Genesis: chaintest.Genesis(zone, chaintest.Epoch, chain.EngineValidator()), Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
