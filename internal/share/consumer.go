@@ -201,6 +201,9 @@ func (g *Gateway) signedRequest(ctx context.Context, method, base, target string
 		return nil, nil, err
 	}
 	signed, err := profile.Sign(m, httpsig.Params{Created: g.now(), KeyID: g.keyID}, g.key)
+	if errors.Is(err, httpsig.ErrMalformed) {
+		return nil, nil, cityid.Errorf(cityid.ErrMalformed, "the path and query %.120q can not be signed as they are: %v", target, err)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("sign the request: %w", err)
 	}
