@@ -183,10 +183,18 @@ func (c *Config) Check() error {
 			return fmt.Errorf("dataset %s: %w", d.Code, err)
 		}
 	}
+	feeds := map[FeedConfig]bool{}
 	for i := range c.Feeds {
-		if f := &c.Feeds[i]; f.Agreement.IsZero() || !strings.HasPrefix(f.Path, "/") || f.Every != 0 && time.Duration(f.Every) < time.Second {
-			return fmt.Errorf("feed %d: want an agreement, a path that begins with a slash, and at least a second", i)
+		f := &c.Feeds[i]
+		_, err := splitPath(f.Path)
+		one := FeedConfig{Agreement: f.Agreement, Path: f.Path}
+		if f.Agreement.IsZero() || err != nil || f.Every != 0 && time.Duration(f.Every) < time.Second {
+			return fmt.Errorf("feed %d: want an agreement, a path such as /observations in its one form and without a query, and at least a second", i)
 		}
+		if feeds[one] {
+			return fmt.Errorf("feed %d: %s under agreement %s is followed already", i, f.Path, f.Agreement)
+		}
+		feeds[one] = true
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"cityid"
 	"cityid/internal/feed"
@@ -191,11 +192,9 @@ func (f *follower) step(ctx context.Context) (more bool, err error) {
 // parse reads a page, and once more as a page of observations if the feed is kept as
 // series.
 func (f *follower) parse(body []byte) (*page, *feed.Page, error) {
-	p := new(page)
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(p); err != nil || d.More() {
-		return nil, nil, fmt.Errorf("the feed's page can not be read: %w", cmp.Or(err, errors.New("something follows it")))
+	p, err := parsePage(body)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the feed's page can not be read: %w", err)
 	}
 	if len(p.Items) > ledger.MaxEvents || len(p.Next) > ledger.MaxFeedCursor {
 		return nil, nil, fmt.Errorf("the feed's page has %d items and a cursor of %d octets: at most %d and %d", len(p.Items), len(p.Next), ledger.MaxEvents, ledger.MaxFeedCursor)
@@ -205,6 +204,53 @@ func (f *follower) parse(body []byte) (*page, *feed.Page, error) {
 	}
 	typed, err := feed.ParsePage(body)
 	return p, typed, err
+}
+
+// parsePage reads exactly one page. It refuses unknown and repeated fields, so that
+// nobody reads another page in the same octets; what an item is, is for others to say.
+func parsePage(body []byte) (*page, error) {
+	if !utf8.Valid(body) {
+		return nil, errors.New("it is not in UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("it is no object")
+	}
+	p, seen := new(page), map[string]bool{}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		name, _ := t.(string)
+		if seen[name] {
+			return nil, fmt.Errorf("field %.40q stands twice", name)
+		}
+		seen[name] = true
+		switch name {
+		case "items":
+			err = d.Decode(&p.Items)
+		case "next":
+			err = d.Decode(&p.Next)
+		case "more":
+			err = d.Decode(&p.More)
+		default:
+			return nil, fmt.Errorf("unknown field %.40q", name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("field %s: %w", name, err)
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows it")
+	}
+	if p.Items == nil {
+		return nil, errors.New("it has no list of items")
+	}
+	return p, nil
 }
 
 // goesOn checks that a page leads on from where the feed was: its cursor is none of the

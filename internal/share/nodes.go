@@ -134,5 +134,8 @@ func first[T any](ctx context.Context, n *nodes, q inquiry[T]) (T, error) {
 	if best != nil {
 		return *best, nil
 	}
+	if failed == nil { // none was asked: ctx had ended before
+		failed = context.Cause(ctx)
+	}
 	return none, failed
 }

@@ -161,6 +161,24 @@ func TestBadNodeAmongOthers(t *testing.T) {
 	}
 }
 
+// TestAskerGone asks for somebody who has gone already: that is an error, and no answer.
+func TestAskerGone(t *testing.T) {
+	w := newWorld(t)
+	id := w.agree(nil)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 {
+		if s, err := w.take.View().Standing(gone, id); err == nil || s != nil {
+			t.Fatalf("%+v, %v", s, err)
+		}
+		if f, err := w.take.Fetch(gone, id, "/latest", ""); err == nil {
+			f.Body.Close()
+			t.Fatal("it is fetched")
+		}
+	}
+	w.fetched(id)
+}
+
 // TestStrangersDoNotMakeWork names many agreements, of others and of nobody, in
 // requests that no key of theirs signed: nodes are asked few times, and nothing is
 // kept fresh for it.
