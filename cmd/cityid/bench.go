@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,7 @@ type benchmark struct {
 	chain   string
 	officer cityid.Signer
 	class   cityid.Code
+	profile string
 	results []measure
 }
 
@@ -66,6 +68,7 @@ func bench(f *flags) func(context.Context, []string) error {
 	f.IntVar(&b.n, "validators", 1, "how many validators share this machine")
 	f.IntVar(&b.records, "records", 100_000, "how many codes to allocate in batches")
 	f.DurationVar(&b.span, "seconds", 5*time.Second, "how long each of the other workloads lasts, such as 5s")
+	f.StringVar(&b.profile, "cpu-profile", "", "`file` for a profile of the processor's time, for go tool pprof")
 	f.StringVar(&b.dir, "data", "", "an empty `folder` on the disk to measure; a temporary one without it")
 	return func(ctx context.Context, args []string) (err error) {
 		if err := noArgs(args); err != nil {
@@ -80,11 +83,34 @@ func bench(f *flags) func(context.Context, []string) error {
 			}
 			defer os.RemoveAll(b.dir)
 		}
-		if err := b.run(ctx); err != nil {
+		stop, err := profileTo(b.profile)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(b.run(ctx), stop()); err != nil {
 			return err
 		}
 		return b.report()
 	}
+}
+
+// profileTo writes a profile of the processor's time into a file, unless it is "",
+// until the returned function is called.
+func profileTo(name string) (stop func() error, err error) {
+	if name == "" {
+		return func() error { return nil }, nil
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return file.Close()
+	}, nil
 }
 
 func (b *benchmark) run(ctx context.Context) (err error) {
