@@ -26,7 +26,7 @@ func benchCommand() *command {
 	return &command{
 		name: "bench", short: "measure this machine on a temporary chain",
 		long:     "Validators, clients and server share the machine, and every validator writes to a real disk. Read the\nfigures as ratios to one another: they vary with the machine and with what else it does.",
-		examples: []string{"cityid bench", "cityid bench --validators 4 --records 50000 --seconds 5 --format json"},
+		examples: []string{"cityid bench", "cityid bench --compare --workload single --workload read", "cityid bench --validators 4 --records 50000 --seconds 5s --format json"},
 		setup:    bench,
 		sub: []*command{{
 			name: "gateway", short: "measure fetches between two gateways beside the service itself",
@@ -49,6 +49,8 @@ type benchmark struct {
 	officer cityid.Signer
 	class   cityid.Code
 	profile string
+	only    list
+	compare bool
 	results []measure
 }
 
@@ -58,7 +60,12 @@ type measure struct {
 	Rate  float64       `json:"rate,omitempty"` // a second
 	Unit  string        `json:"unit,omitempty"`
 	P50   time.Duration `json:"p50_ns,omitempty"`
+	P90   time.Duration `json:"p90_ns,omitempty"`
 	P99   time.Duration `json:"p99_ns,omitempty"`
+	P999  time.Duration `json:"p999_ns,omitempty"`
+	Max   time.Duration `json:"max_ns,omitempty"`
+	Ratio float64       `json:"ratio,omitempty"` // of the rate to that of a yardstick in the same run
+	Of    string        `json:"of,omitempty"`    // the yardstick
 	Note  string        `json:"note,omitempty"`
 	Bytes int64         `json:"bytes,omitempty"`
 }
@@ -68,6 +75,8 @@ func bench(f *flags) func(context.Context, []string) error {
 	f.IntVar(&b.n, "validators", 1, "how many validators share this machine")
 	f.IntVar(&b.records, "records", 100_000, "how many codes to allocate in batches")
 	f.DurationVar(&b.span, "seconds", 5*time.Second, "how long each of the other workloads lasts, such as 5s")
+	f.Var(&b.only, "workload", "a `name` of a workload to run beside allocating in batches: single, latency, read, mixed, catch-up, restart; several times; all without it")
+	f.BoolVar(&b.compare, "compare", false, "in the same run, measure the engine with its example application instead of the registry, and say the ratios")
 	f.StringVar(&b.profile, "cpu-profile", "", "`file` for a profile of the processor's time, for go tool pprof")
 	f.StringVar(&b.dir, "data", "", "an empty `folder` on the disk to measure; a temporary one without it")
 	return func(ctx context.Context, args []string) (err error) {
@@ -76,6 +85,11 @@ func bench(f *flags) func(context.Context, []string) error {
 		}
 		if b.n < 1 || b.n > 16 || b.records < 1000 || b.span < time.Second {
 			return usagef("want 1 to 16 validators, at least 1000 records and at least 1s")
+		}
+		for _, name := range b.only {
+			if !slices.ContainsFunc(b.steps(), func(s benchStep) bool { return s.name == name }) {
+				return usagef("--workload %s: want single, latency, read, mixed, catch-up or restart", name)
+			}
 		}
 		if b.dir == "" {
 			if b.dir, err = os.MkdirTemp("", "cityid-bench-"); err != nil {
@@ -122,22 +136,39 @@ func (b *benchmark) run(ctx context.Context) (err error) {
 			err = errors.Join(err, b.net.stop())
 		}
 	}()
-	for _, step := range []struct {
-		what string
-		do   func(context.Context) error
-	}{
-		{"allocating in batches of 500", b.batches},
-		{"allocating one at a time", b.singles},
-		{"waiting for one proof at a time", b.latency},
-		{"answering over HTTP", b.answers},
-		{"starting again", b.restart},
-	} {
-		b.talk("%s …", step.what)
+	for _, step := range b.steps() {
+		if !step.always && len(b.only) > 0 && !slices.Contains(b.only, step.name) {
+			continue
+		}
+		b.talk("%s: %s …", step.name, step.what)
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
 	}
 	return nil
+}
+
+// benchStep is one workload.
+type benchStep struct {
+	name, what string
+	always     bool // others need what it leaves behind
+	do         func(context.Context) error
+}
+
+func (b *benchmark) steps() []benchStep {
+	out := []benchStep{
+		{"batch", "allocating in batches of 500", true, b.batches},
+		{"single", "allocating one at a time", false, b.singles},
+		{"latency", "waiting for one proof at a time", false, b.latency},
+		{"read", "answering over HTTP", false, b.answers},
+		{"mixed", "answering, and carrying out one transaction for each 19 answers", false, b.mixed},
+		{"catch-up", "bringing a new replica up by all blocks", false, b.catchUp},
+		{"restart", "starting again", false, b.restart},
+	}
+	if b.compare {
+		out = slices.Insert(out, 0, benchStep{"engine", "the engine with its example application", true, b.engine})
+	}
+	return out
 }
 
 // found founds a network whose apex one officer controls, and a city,
@@ -148,15 +179,8 @@ func (b *benchmark) found(ctx context.Context) error {
 		return err
 	}
 	b.officer = signerOf(k)
-	policy := &cityid.Policy{Threshold: 1, Members: []cityid.Member{{Keys: []cityid.Key{{Public: b.officer.Key, Roles: cityid.RoleControl}}}}}
 	b.class = cityid.MustParse("MA.156.1301.01/20.010501")
-	named := cityid.Content{Names: cityid.NamesOf(map[string]string{"zh": "测试", "en": "Test"})}
-	records := []cityid.Allocation{
-		{Code: cityid.MustParse("MA.156"), Kind: cityid.KindAuthority, Policy: policy, Content: named},
-		{Code: cityid.MustParse("MA.156.1301"), Kind: cityid.KindCity, Content: named},
-		{Code: cityid.MustParse("MA.156.1301.01"), Kind: cityid.KindDepartment, Content: named},
-		{Code: b.class, Kind: cityid.KindClass},
-	}
+	records := b.founders()
 	b.chain = chainID(records[0].Code)
 	err = foundLocal(b.dir, b.n, func(v []cityid.Validator) *chain.Genesis {
 		return newGenesis(b.chain, time.Now(), records, v)
@@ -169,6 +193,18 @@ func (b *benchmark) found(ctx context.Context) error {
 	}
 	b.net, err = openLocal(ctx, b.dir, b.n, slog.New(slog.DiscardHandler))
 	return err
+}
+
+// founders are the records that a network is founded with.
+func (b *benchmark) founders() []cityid.Allocation {
+	policy := &cityid.Policy{Threshold: 1, Members: []cityid.Member{{Keys: []cityid.Key{{Public: b.officer.Key, Roles: cityid.RoleControl}}}}}
+	named := cityid.Content{Names: cityid.NamesOf(map[string]string{"zh": "测试", "en": "Test"})}
+	return []cityid.Allocation{
+		{Code: cityid.MustParse("MA.156"), Kind: cityid.KindAuthority, Policy: policy, Content: named},
+		{Code: cityid.MustParse("MA.156.1301"), Kind: cityid.KindCity, Content: named},
+		{Code: cityid.MustParse("MA.156.1301.01"), Kind: cityid.KindDepartment, Content: named},
+		{Code: b.class, Kind: cityid.KindClass},
+	}
 }
 
 // allocation describes the object with number n: about 300 octets as a record.
@@ -238,7 +274,8 @@ func (b *benchmark) singles(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.add(withLatency(measure{Name: "allocate, single transactions", Rate: float64(stock) / took.Seconds(), Unit: "transactions", Note: "1024 clients, each awaiting its proof"}, times))
+	m := measure{Name: "allocate, single transactions", Rate: float64(stock) / took.Seconds(), Unit: "transactions", Note: "1024 clients, each awaiting its proof"}
+	b.add(b.against(withLatency(m, times), engineName))
 	return nil
 }
 
@@ -301,6 +338,7 @@ func (b *benchmark) restart(context.Context) error {
 	if err != nil {
 		return err
 	}
+	runtime.GC() // twice: what the first finalizes is freed by the second
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -340,11 +378,14 @@ func (m *measure) text() string {
 	if m.Bytes > 0 {
 		s += fmt.Sprintf(" %d %s", m.Bytes, m.Unit)
 	}
+	if m.Ratio > 0 {
+		s += fmt.Sprintf(" (%.2f of %s)", m.Ratio, m.Of)
+	}
 	return s
 }
 
 func (b *benchmark) report() error {
-	t := &table{head: []string{"what", "a second", "p50", "p99", "size", "note"}}
+	t := &table{head: []string{"what", "a second", "ratio", "p50", "p99", "max", "size", "note"}}
 	blank := func(ok bool, s string) string {
 		if !ok {
 			return ""
@@ -353,15 +394,29 @@ func (b *benchmark) report() error {
 	}
 	for i := range b.results {
 		m := &b.results[i]
-		t.add(m, m.Name, blank(m.Rate > 0, fmt.Sprintf("%.0f", m.Rate)), blank(m.P50 > 0, m.P50.Round(10*time.Microsecond).String()),
-			blank(m.P99 > 0, m.P99.Round(10*time.Microsecond).String()), blank(m.Bytes > 0, fmt.Sprintf("%d %s", m.Bytes, m.Unit)), m.Note)
+		time := func(d time.Duration) string { return blank(d > 0, d.Round(10*time.Microsecond).String()) }
+		t.add(m, m.Name, blank(m.Rate > 0, fmt.Sprintf("%.0f", m.Rate)), blank(m.Ratio > 0, fmt.Sprintf("%.2f of %s", m.Ratio, m.Of)),
+			time(m.P50), time(m.P99), time(m.Max), blank(m.Bytes > 0, fmt.Sprintf("%d %s", m.Bytes, m.Unit)), m.Note)
 	}
 	return b.print(t)
 }
 
+// withLatency adds the distribution of all times that were taken: none is left out
+// or put into a bucket.
 func withLatency(m measure, times []time.Duration) measure {
 	slices.Sort(times)
-	m.P50, m.P99 = times[len(times)/2], times[len(times)*99/100]
+	at := func(permille int) time.Duration { return times[len(times)*permille/1000] }
+	m.P50, m.P90, m.P99, m.P999, m.Max = at(500), at(900), at(990), at(999), times[len(times)-1]
+	return m
+}
+
+// against adds the ratio to an earlier measure.
+func (b *benchmark) against(m measure, name string) measure {
+	for _, x := range b.results {
+		if x.Name == name && x.Rate > 0 {
+			m.Ratio, m.Of = m.Rate/x.Rate, name
+		}
+	}
 	return m
 }
 

@@ -18,18 +18,20 @@ import (
 	"cityid/verify"
 )
 
-// answers measures reads over HTTP with keep-alive: a record, a bundle, and as
-// the yardstick a bare handler that serves the bundle's bytes.
-func (b *benchmark) answers(ctx context.Context) error {
+// bareName is the yardstick of answers over HTTP.
+const bareName = "bare net/http, the bundle's bytes"
+
+// answering serves the first node over HTTP, and beside it a bare handler that
+// serves the bytes of one bundle, until the returned function is called.
+func (b *benchmark) answering(ctx context.Context) (base string, sample []byte, stop func(), err error) {
 	node := b.net.nodes[0]
 	s := serving{Log: slog.New(slog.DiscardHandler)}
 	h, err := s.handler(node, b.class.Root().Parent().Parent(), nil)
 	if err != nil {
-		return err
+		return "", nil, nil, err
 	}
-	sample, err := node.Bundle(ctx, cityid.BundleQuery{Code: b.object(), Kind: cityid.AnswerRecord})
-	if err != nil {
-		return err
+	if sample, err = node.Bundle(ctx, cityid.BundleQuery{Code: b.object(), Kind: cityid.AnswerRecord}); err != nil {
+		return "", nil, nil, err
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", h)
@@ -39,28 +41,40 @@ func (b *benchmark) answers(ctx context.Context) error {
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
+		return "", nil, nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(ctx, web.NewServer(mux, web.Limits{}, nil), l, nil, drain) }()
-	defer func() { cancel(); <-served }()
+	return "http://" + l.Addr().String(), sample, func() { cancel(); <-served }, nil
+}
 
-	base := "http://" + l.Addr().String()
+// answers measures reads over HTTP with keep-alive, each kind beside the bare
+// handler.
+func (b *benchmark) answers(ctx context.Context) error {
+	base, sample, stop, err := b.answering(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	hot := b.object().String()
 	for _, w := range []struct {
 		name string
 		path func() string
 	}{
-		{"bare net/http, the bundle's bytes", func() string { return "/bare" }},
-		{"bundle over HTTP", func() string { return "/v1/bundles/" + b.object().String() }},
-		{"record over HTTP", func() string { return "/" + b.object().String() }},
+		{bareName, func() string { return "/bare" }},
+		{"bundle over HTTP, uniform", func() string { return "/v1/bundles/" + b.object().String() }},
+		{"bundle over HTTP, one code", func() string { return "/v1/bundles/" + hot }},
+		{"record over HTTP, uniform", func() string { return "/" + b.object().String() }},
+		{"record over HTTP, one code", func() string { return "/" + hot }},
+		{"listing of 100 over HTTP", func() string { return fmt.Sprintf("/v1/children/%s?limit=100&after=%s", b.class, b.object()) }},
 		{"absence over HTTP", func() string { return fmt.Sprintf("/v1/bundles/%s/N%08d", b.class, rand.IntN(b.records)) }},
 	} {
 		n, times, err := load(ctx, b.span, 8, base, w.path)
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
-		b.add(withLatency(measure{Name: w.name, Rate: float64(n) / b.span.Seconds(), Unit: "requests", Note: "8 connections"}, times))
+		b.add(b.against(withLatency(measure{Name: w.name, Rate: float64(n) / b.span.Seconds(), Unit: "requests", Note: "8 connections"}, times), bareName))
 	}
 	return b.checking(ctx, sample)
 }
@@ -98,6 +112,11 @@ func load(ctx context.Context, span time.Duration, clients int, base string, pat
 	}
 	wg.Wait()
 	return len(all), all, failed
+}
+
+// newKeepAlive returns a client that keeps one connection.
+func newKeepAlive() *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
 }
 
 func get(ctx context.Context, c *http.Client, url string) error {

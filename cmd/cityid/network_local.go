@@ -18,6 +18,7 @@ import (
 // loopback, each with a folder of its own: for the demo and for measuring.
 type localNetwork struct {
 	nodes []*chain.Node
+	peers []string // each id@host:port
 }
 
 func localHome(dir string, i int) string { return filepath.Join(dir, fmt.Sprintf("node%d", i)) }
@@ -59,6 +60,7 @@ func openLocal(ctx context.Context, dir string, n int, log *slog.Logger) (net *l
 	if err != nil {
 		return net, err
 	}
+	net.peers = peers
 	for i := range n {
 		cfg := chain.Config{Home: localHome(dir, i), Listen: addresses[i], Version: version, Logger: log}
 		for j, p := range peers {
