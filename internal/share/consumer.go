@@ -224,20 +224,34 @@ func (g *Gateway) checkAnswer(s *Standing, sent *sentRequest, resp *http.Respons
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if err := answer.Answers(sent.signed); err != nil {
+	receipt, encoded, err := g.checkSigned(s, sent, answer)
+	if err != nil {
+		// Its key signed what is not so: that is worth keeping, for whoever is asked about it.
+		g.logger.Warn("a provider signed an answer that is not right", "agreement", s.ID, "provider", s.Provider.Holder, "error", err,
+			"base", answer.Base, "signature", base64.StdEncoding.EncodeToString(answer.Signature))
 		return nil, nil, nil, err
+	}
+	return answer, receipt, encoded, nil
+}
+
+// checkSigned checks that what a provider's key signed answers the request, and that
+// the receipt in it says what the agreement and both messages say.
+func (g *Gateway) checkSigned(s *Standing, sent *sentRequest, answer *httpsig.Signed) (*ledger.Receipt, []byte, error) {
+	if err := answer.Answers(sent.signed); err != nil {
+		return nil, nil, err
 	}
 	receipt, encoded, err := receiptOf(answer)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	if err := checkReceipt(receipt, s, answer, sent.signed); err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
+	now := g.now()
 	if d := now.Sub(receipt.Time.Std()); d > clockDifference || d < -clockDifference {
-		return nil, nil, nil, fmt.Errorf("the receipt's time is %s, and here it is %s: one of the clocks is wrong", receipt.Time, now.UTC().Format(time.RFC3339))
+		return nil, nil, fmt.Errorf("the receipt's time is %s, and here it is %s: one of the clocks is wrong", receipt.Time, now.UTC().Format(time.RFC3339))
 	}
-	return answer, receipt, encoded, nil
+	return receipt, encoded, nil
 }
 
 // receiptOf reads the receipt that an answer's signature covers.

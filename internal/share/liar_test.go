@@ -5,7 +5,9 @@ package share_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -105,6 +107,36 @@ func TestLiar(t *testing.T) {
 	if status, body, _ := w.get(w.take.local.URL + "/fetch/" + id.String() + "/latest"); status != 200 || body != string(promised) {
 		t.Errorf("the truth: %d %s", status, body)
 	}
+}
+
+// TestLiarIsQuoted has a provider sign a receipt for another agreement: the consumer's
+// log has what it signed, in a form that shows it to anybody.
+func TestLiarIsQuoted(t *testing.T) {
+	var log bytes.Buffer
+	w := newWorld(t, func(w *world) { w.take.log = slog.New(slog.NewJSONHandler(&log, nil)) })
+	id := w.agree(nil)
+	w.give.front.put(&liar{t: t, key: w.give.key, now: w.engine.Now, receipt: func(r *ledger.Receipt) { r.Agreement = cityid.Digest{5} }})
+	if f, err := w.take.Fetch(t.Context(), id, "/latest", ""); err == nil {
+		f.Body.Close()
+		t.Fatal("it is taken")
+	}
+	w.take.stop()
+	for line := range strings.Lines(log.String()) {
+		var said struct{ Base, Signature string }
+		if err := json.Unmarshal([]byte(line), &said); err != nil || said.Base == "" {
+			continue
+		}
+		s, err := httpsig.ResponseProfile().VerifyBase(said.Base, decode64(t, said.Signature), func(id string) (httpsig.Key, error) { return keys.ParsePublicText(id) })
+		if err != nil || s.KeyID != public(w.give.key).String() {
+			t.Fatal(err)
+		}
+		r, err := ledger.DecodeReceipt(decode64(t, strings.Trim(s.Value("data-receipt"), ":")))
+		if err != nil || r.Agreement != (cityid.Digest{5}) {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		return
+	}
+	t.Errorf("not in the log: %s", log.String())
 }
 
 // officer returns the key of one of chaintest's signers.

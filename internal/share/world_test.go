@@ -3,6 +3,7 @@
 package share_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -61,6 +62,7 @@ type city struct {
 	peers    *http.Client     // nil: one that goes to loopback too
 	clock    func() time.Time // nil: the engine's
 	patience time.Duration    // of its gateway; 0: the usual one
+	log      *slog.Logger     // nil: none, or the test's
 	front    *front
 	peer     *httptest.Server // at the front
 	local    *httptest.Server
@@ -222,8 +224,8 @@ func (w *world) open(c *city) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	log := slog.New(slog.DiscardHandler)
-	if testing.Verbose() {
+	log := cmp.Or(c.log, slog.New(slog.DiscardHandler))
+	if c.log == nil && testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	p := share.Parts{Trust: trust, Nodes: c.nodes, Key: c.key, Peers: c.peers, Log: log, Now: c.clock, Patience: c.patience}
