@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -298,11 +299,12 @@ func observations(typed *feed.Page, dataset cityid.Code) (out []ledger.Observati
 }
 
 // subscribe streams the events of a feed as server-sent events. The id of each is
-// its number in the feed here: Last-Event-ID goes on behind it, so an application
-// that restarts misses none and gets none twice. Without it, the stream begins
-// with the oldest event that is kept, and so it does if the next one was removed, or
-// if there never was the one named, because the gateway's folder is another one now:
-// then an event "reset" comes first, with the numbers of the oldest and the latest.
+// the name of the gateway's log and its number in the feed here: Last-Event-ID goes on
+// behind it, so an application that restarts misses none and gets none twice. Without
+// it, the stream begins with the oldest event that is kept, and so it does if the next
+// one was removed, or if there never was the one named, because the gateway's folder is
+// another one now: then an event "reset" comes first, with the numbers of the oldest
+// and the latest.
 func (g *Gateway) subscribe(w http.ResponseWriter, r *http.Request, rest, query string) error {
 	name, path, _ := strings.Cut(rest, "/")
 	if query != "" {
@@ -316,11 +318,9 @@ func (g *Gateway) subscribe(w http.ResponseWriter, r *http.Request, rest, query 
 	if f == nil {
 		return cityid.Errorf(cityid.ErrNotFound, "the gateway does not follow /%s under agreement %s: add it to feeds in its configuration", path, id)
 	}
-	after := uint64(0)
-	if text := r.Header.Get("Last-Event-ID"); text != "" {
-		if after, err = strconv.ParseUint(text, 10, 64); err != nil || strconv.FormatUint(after, 10) != text || len(r.Header["Last-Event-Id"]) > 1 {
-			return cityid.Errorf(cityid.ErrMalformed, "Last-Event-ID %.40q: want the number of an event", text)
-		}
+	after, err := g.lastEvent(r.Header)
+	if err != nil {
+		return err
 	}
 	release, err := g.streams.Take(web.ClientAddr(r))
 	if err != nil {
@@ -337,6 +337,25 @@ func (g *Gateway) subscribe(w http.ResponseWriter, r *http.Request, rest, query 
 		g.logger.Info("subscription ended", "agreement", id, "error", err)
 	}
 	return nil
+}
+
+// lastEvent reads the number of the event that a reader has; 0: none. One of another log
+// is beyond all there are: numbers that a lost folder had given are given again, and a
+// restored one goes on under another name.
+func (g *Gateway) lastEvent(h http.Header) (uint64, error) {
+	list := h.Values("Last-Event-ID")
+	if len(list) == 0 || len(list) == 1 && list[0] == "" {
+		return 0, nil
+	}
+	log, number, _ := strings.Cut(list[0], ".")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || len(list) > 1 || strconv.FormatUint(n, 10) != number || !cityid.ValidLogName(log) {
+		return 0, cityid.Errorf(cityid.ErrMalformed, "Last-Event-ID %.60q: want the id of an event, such as %s.1", list[0], g.cfg.Log)
+	}
+	if log != g.cfg.Log {
+		return math.MaxUint64, nil
+	}
+	return n, nil
 }
 
 // stream sends events until the reader goes away.
@@ -374,7 +393,7 @@ func (f *follower) stream(ctx context.Context, w http.ResponseWriter, after uint
 			after = p.Oldest - 1
 		}
 		for _, e := range p.Events {
-			if err := send(fmt.Sprintf("id: %d\ndata: %s\n\n", e.Number, oneLine(e.Body))); err != nil {
+			if err := send(fmt.Sprintf("id: %s.%d\ndata: %s\n\n", f.g.cfg.Log, e.Number, oneLine(e.Body))); err != nil {
 				return err
 			}
 			after = e.Number

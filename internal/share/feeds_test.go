@@ -98,7 +98,9 @@ func (s *subscriber) connect(ctx context.Context) {
 	defer resp.Body.Close()
 	id := ""
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if text, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
+		if lines.Text() == "event: reset" {
+			id = ""
+		} else if text, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
 			id = text
 		} else if text, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
 			s.mu.Lock()
@@ -171,7 +173,7 @@ func TestFeedGoesOn(t *testing.T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, e := range s.events {
-		if want := fmt.Sprintf(`%d {"n":%d}`, i+1, i+1); e != want {
+		if want := fmt.Sprintf(`gw-1.%d {"n":%d}`, i+1, i+1); e != want {
 			t.Fatalf("event %d is %s, want %s", i, e, want)
 		}
 	}
@@ -239,32 +241,35 @@ func TestLastEventID(t *testing.T) {
 			t.Errorf("behind %s: %q, want %q", last, got, want)
 		}
 	}
-	expect("18", "id: 19", `data: {"n":19}`, "id: 20", `data: {"n":20}`)
-	expect("0", "id: 1", `data: {"n":1}`)
-	for _, beyond := range []string{"21", "1000", "18446744073709551615"} {
-		expect(beyond, "event: reset", `data: {"oldest":1,"latest":20}`, "id: 1", `data: {"n":1}`)
+	expect("gw-1.18", "id: gw-1.19", `data: {"n":19}`, "id: gw-1.20", `data: {"n":20}`)
+	expect("gw-1.0", "id: gw-1.1", `data: {"n":1}`)
+	for _, beyond := range []string{"gw-1.21", "gw-1.1000", "gw-1.18446744073709551615", "gw-0.3", "gw-2.20", "old.20"} {
+		expect(beyond, "event: reset", `data: {"oldest":1,"latest":20}`, "id: gw-1.1", `data: {"n":1}`)
 	}
 	if _, err := w.take.Ledger().PruneEvents(t.Context(), time.Time{}, 5); err != nil {
 		t.Fatal(err)
 	}
-	expect("10", "event: reset", `data: {"oldest":16,"latest":20}`, "id: 16", `data: {"n":16}`)
-	expect("15", "id: 16", `data: {"n":16}`)
-	expect("21", "event: reset", `data: {"oldest":16,"latest":20}`, "id: 16", `data: {"n":16}`)
+	expect("gw-1.10", "event: reset", `data: {"oldest":16,"latest":20}`, "id: gw-1.16", `data: {"n":16}`)
+	expect("gw-1.15", "id: gw-1.16", `data: {"n":16}`)
+	expect("gw-1.21", "event: reset", `data: {"oldest":16,"latest":20}`, "id: gw-1.16", `data: {"n":16}`)
 	latest.Store(21)
-	expect("20", "id: 21", `data: {"n":21}`)
+	expect("gw-1.20", "id: gw-1.21", `data: {"n":21}`)
 	if _, err := w.take.Ledger().PruneEvents(t.Context(), time.Time{}, 0); err != nil {
 		t.Fatal(err)
 	}
 	latest.Store(22)
-	expect("3", "event: reset", `data: {"oldest":22,"latest":21}`, "id: 22", `data: {"n":22}`)
+	expect("gw-1.3", "event: reset", `data: {"oldest":22,"latest":21}`, "id: gw-1.22", `data: {"n":22}`)
 
 	for name, change := range map[string]func(*http.Request){
-		"no number":      func(r *http.Request) { r.Header.Set("Last-Event-ID", "x") },
-		"a sign":         func(r *http.Request) { r.Header.Set("Last-Event-ID", "+1") },
-		"below zero":     func(r *http.Request) { r.Header.Set("Last-Event-ID", "-1") },
-		"a zero more":    func(r *http.Request) { r.Header.Set("Last-Event-ID", "01") },
-		"too large":      func(r *http.Request) { r.Header.Set("Last-Event-ID", "18446744073709551616") },
-		"two":            func(r *http.Request) { r.Header["Last-Event-Id"] = []string{"1", "2"} },
+		"no number":      func(r *http.Request) { r.Header.Set("Last-Event-ID", "gw-1.x") },
+		"no log":         func(r *http.Request) { r.Header.Set("Last-Event-ID", "1") },
+		"an odd log":     func(r *http.Request) { r.Header.Set("Last-Event-ID", "GW 1.1") },
+		"a sign":         func(r *http.Request) { r.Header.Set("Last-Event-ID", "gw-1.+1") },
+		"below zero":     func(r *http.Request) { r.Header.Set("Last-Event-ID", "gw-1.-1") },
+		"a zero more":    func(r *http.Request) { r.Header.Set("Last-Event-ID", "gw-1.01") },
+		"a point more":   func(r *http.Request) { r.Header.Set("Last-Event-ID", "gw-1.1.1") },
+		"too large":      func(r *http.Request) { r.Header.Set("Last-Event-ID", "gw-1.18446744073709551616") },
+		"two":            func(r *http.Request) { r.Header["Last-Event-Id"] = []string{"gw-1.1", "gw-1.2"} },
 		"a parameter":    func(r *http.Request) { r.URL.RawQuery = "after=3" },
 		"another path":   func(r *http.Request) { r.URL.Path += "2" },
 		"no agreement":   func(r *http.Request) { r.URL.Path = "/subscribe//events" },
@@ -283,6 +288,40 @@ func TestLastEventID(t *testing.T) {
 		if resp.StatusCode < 400 || resp.StatusCode >= 500 {
 			t.Errorf("%s: status %d", name, resp.StatusCode)
 		}
+	}
+}
+
+// TestEventsOfAnotherFolder loses a consumer's folder: numbers are given again, and an
+// application that has some of before is told to begin anew.
+func TestEventsOfAnotherFolder(t *testing.T) {
+	t.Parallel()
+	var latest atomic.Int64
+	latest.Store(5)
+	w := fed(t, false, counted(&latest))
+	s := &subscriber{path: "/subscribe/" + w.feed().Agreement.String() + "/events"}
+	s.local.Store(&w.take.local.URL)
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	all.Go(func() { s.run(ctx) })
+	w.await("the events", func() bool { return s.count() == 5 })
+	w.take.stop()
+	w.take.cfg.Data, w.take.cfg.Log = t.TempDir(), "gw-2"
+	latest.Store(9)
+	w.engine.Advance(time.Second)
+	w.open(w.take)
+	w.await("all there is, in another folder", func() bool {
+		at, err := w.take.Ledger().Subscription(t.Context(), w.feed())
+		return err == nil && at.Events == 9
+	})
+	s.local.Store(&w.take.local.URL)
+	w.await("all of it once more", func() bool { return s.count() >= 5+1+9 })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	want := []string{`gw-1.5 {"n":5}`, ` {"oldest":1,"latest":9}`, `gw-2.1 {"n":1}`}
+	if got := s.events[4:7]; strings.Join(got, "|") != strings.Join(want, "|") || s.last != "gw-2.9" {
+		t.Errorf("%q, then %s", got, s.last)
 	}
 }
 
