@@ -24,17 +24,18 @@ const (
 // and nodes that remember different ones agree. It is safe for concurrent use.
 type verifyCache struct {
 	keys *keys.Verifier
+	size int // how many are remembered
 
 	mu   sync.Mutex
-	ring [][sha256.Size]byte // in the order added
-	next int                 // where the next one goes
+	ring [][sha256.Size]byte // in the order added; it grows to size
+	next int                 // the oldest, where the next one goes once it is full
 	good map[[sha256.Size]byte]struct{}
 }
 
 func newVerifyCache(size int) *verifyCache {
 	return &verifyCache{
 		keys: keys.NewVerifier(expandedKeys),
-		ring: make([][sha256.Size]byte, size),
+		size: size,
 		good: make(map[[sha256.Size]byte]struct{}),
 	}
 }
@@ -63,12 +64,14 @@ func (c *verifyCache) add(h [sha256.Size]byte) {
 	if _, ok := c.good[h]; ok {
 		return
 	}
-	if len(c.good) == len(c.ring) {
-		delete(c.good, c.ring[c.next])
-	}
-	c.ring[c.next] = h
 	c.good[h] = struct{}{}
-	c.next = (c.next + 1) % len(c.ring)
+	if len(c.ring) < c.size {
+		c.ring = append(c.ring, h)
+		return
+	}
+	delete(c.good, c.ring[c.next])
+	c.ring[c.next] = h
+	c.next = (c.next + 1) % c.size
 }
 
 // verify returns what keys.Verify returns.

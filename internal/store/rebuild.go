@@ -26,7 +26,7 @@ func rebuild(db *pebble.DB, m meta, progress func(done, total uint64)) (merkle.T
 	full, spent := make(chan *chunk, 4), make(chan *chunk, 6)
 	stop := make(chan struct{})
 	for range cap(spent) {
-		spent <- &chunk{data: make([]byte, 0, chunkSize+chunkSize/4)}
+		spent <- new(chunk)
 	}
 	var readErr error // set before full is closed
 	go func() {
