@@ -108,17 +108,23 @@ func NewEngine(cfg EngineConfig) (e *Engine, err error) {
 	return e, nil
 }
 
-// open connects the application with CometBFT's stores, replaying what it lacks.
+// open opens CometBFT's databases and connects the application with them.
 func (e *Engine) open(cfg EngineConfig) error {
-	doc, err := cfg.Genesis.doc()
-	if err != nil {
-		return err
-	}
 	blockDB, err := e.database(cfg.Dir, "blockstore")
 	if err != nil {
 		return err
 	}
 	stateDB, err := e.database(cfg.Dir, "state")
+	if err != nil {
+		return err
+	}
+	return e.handshake(cfg, blockDB, stateDB)
+}
+
+// handshake connects the application with CometBFT's stores, replaying what it
+// lacks.
+func (e *Engine) handshake(cfg EngineConfig, blockDB, stateDB dbm.DB) error {
+	doc, err := cfg.Genesis.doc()
 	if err != nil {
 		return err
 	}
@@ -220,53 +226,74 @@ func (e *Engine) changedAt() uint64 {
 
 // block makes the next block, saves it, and carries it out.
 func (e *Engine) block() error {
-	block, id, err := e.propose()
+	p, err := e.propose()
 	if err != nil {
 		return err
 	}
-	state, err := e.exec.ApplyBlock(e.state, id, block)
+	state, err := e.exec.ApplyBlock(e.state, p.id, p.block)
 	if err != nil {
-		return errors.Join(fmt.Errorf("carry out block %d: %w", block.Height, err), e.app.failure())
+		return errors.Join(fmt.Errorf("carry out block %d: %w", p.block.Height, err), e.app.failure())
 	}
 	e.state = state
 	return nil
 }
 
+// proposal is a block that is made and signed.
+type proposal struct {
+	block *types.Block
+	id    types.BlockID
+	parts *types.PartSet
+	seen  *types.Commit
+}
+
 // propose makes, signs and saves the next block.
-func (e *Engine) propose() (*types.Block, types.BlockID, error) {
+func (e *Engine) propose() (*proposal, error) {
 	height := e.state.LastBlockHeight + 1
-	last := &types.ExtendedCommit{}
-	if height > e.state.InitialHeight {
-		// Its vote gives the new block its time. The block before was signed
-		// already when it was made; a vote may differ in time alone.
-		at := e.Now()
-		if !at.After(e.state.LastBlockTime) {
-			at = e.state.LastBlockTime.Add(time.Millisecond)
-		}
-		c, err := e.sign(height-1, e.state.LastBlockID, at, e.state.LastValidators)
-		if err != nil {
-			return nil, types.BlockID{}, err
-		}
-		last = c.WrappedExtendedCommit()
-	}
-	block, err := e.exec.CreateProposalBlock(context.Background(), height, e.state, last, engineKey().PubKey().Address())
+	last, err := e.lastCommit(height)
 	if err != nil {
-		return nil, types.BlockID{}, fmt.Errorf("make block %d: %w", height, err)
+		return nil, err
+	}
+	block, err := e.exec.CreateProposalBlock(context.Background(), height, e.state, last.WrappedExtendedCommit(), engineKey().PubKey().Address())
+	if err != nil {
+		return nil, fmt.Errorf("make block %d: %w", height, err)
 	}
 	if ok, err := e.exec.ProcessProposal(block, e.state); err != nil || !ok {
-		return nil, types.BlockID{}, errors.Join(fmt.Errorf("block %d is refused", height), err)
+		return nil, errors.Join(fmt.Errorf("block %d is refused", height), err)
 	}
+	p, err := e.decide(block)
+	if err != nil {
+		return nil, err
+	}
+	e.blocks.SaveBlock(p.block, p.parts, p.seen)
+	return p, nil
+}
+
+// lastCommit returns the commit of the block before that at a height. Its vote
+// gives the new block its time. The block before was signed already when it was
+// made; a vote may differ in time alone.
+func (e *Engine) lastCommit(height int64) (*types.Commit, error) {
+	if height == e.state.InitialHeight {
+		return &types.Commit{}, nil
+	}
+	at := e.Now()
+	if !at.After(e.state.LastBlockTime) {
+		at = e.state.LastBlockTime.Add(time.Millisecond)
+	}
+	return e.sign(height-1, e.state.LastBlockID, at, e.state.LastValidators)
+}
+
+// decide signs a block.
+func (e *Engine) decide(block *types.Block) (*proposal, error) {
 	parts, err := block.MakePartSet(types.BlockPartSizeBytes)
 	if err != nil {
-		return nil, types.BlockID{}, fmt.Errorf("make block %d: %w", height, err)
+		return nil, fmt.Errorf("make block %d: %w", block.Height, err)
 	}
 	id := types.BlockID{Hash: block.Hash(), PartSetHeader: parts.Header()}
-	seen, err := e.sign(height, id, block.Time.Add(time.Millisecond), e.state.Validators)
+	seen, err := e.sign(block.Height, id, block.Time.Add(time.Millisecond), e.state.Validators)
 	if err != nil {
-		return nil, types.BlockID{}, err
+		return nil, err
 	}
-	e.blocks.SaveBlock(block, parts, seen)
-	return block, id, nil
+	return &proposal{block, id, parts, seen}, nil
 }
 
 // sign returns the commit for a block: the vote of EngineValidator. Others that

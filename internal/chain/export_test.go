@@ -68,10 +68,11 @@ const (
 
 // Crash makes the next block up to a point and closes the engine.
 func (e *Engine) Crash(point int) error {
-	block, _, err := e.propose()
+	p, err := e.propose()
 	if err != nil {
 		return err
 	}
+	block := p.block
 	if point >= CrashFinalized {
 		r, err := e.app.FinalizeBlock(context.Background(), FinalizeRequest(block))
 		if err != nil {
@@ -93,8 +94,11 @@ func (e *Engine) Crash(point int) error {
 
 // Propose makes and saves the next block.
 func (e *Engine) Propose() (*types.Block, error) {
-	b, _, err := e.propose()
-	return b, err
+	p, err := e.propose()
+	if err != nil {
+		return nil, err
+	}
+	return p.block, nil
 }
 
 // FinalizeRequest returns the request to carry a block out.

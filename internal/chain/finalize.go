@@ -32,7 +32,7 @@ type staged struct {
 	root     cityid.Digest
 	keys     []types.TxKey      // of the transactions it carries
 	applied  []pooled           // of those that were applied
-	receipts []cityid.Receipt   // of all, except repetitions of one applied before
+	receipts []cityid.Receipt   // of all, except repetitions of one applied before and forged ones
 	signers  []cityid.PublicKey // who could have something applied
 }
 
@@ -319,7 +319,9 @@ func (a *Application) apply(exec *registry.Executor, s *staged, d *decodedTx) *a
 			r.Operation = refusal.Operation
 		}
 	}
-	if d.err == nil && r.Code != cityid.ErrReplayed {
+	// Whoever makes a block could put any transaction into it with a broken
+	// signature: that says nothing about the one its signers made.
+	if d.err == nil && r.Code != cityid.ErrReplayed && r.Code != cityid.ErrSignature {
 		s.receipts = append(s.receipts, r)
 	}
 	return &abci.ExecTxResult{

@@ -56,7 +56,9 @@ func (a *Application) receipt(id cityid.Digest) (*cityid.Receipt, error) {
 	}, nil
 }
 
-// keepReceipts stages the receipts of a block, and forgets old refusals.
+// keepReceipts stages the receipts of a block, and forgets old refusals. A
+// transaction that was applied and stands in a block once more, after it has
+// expired, keeps its receipt.
 func (a *Application) keepReceipts(s *staged) error {
 	now := cityid.TimeOf(s.time)
 	if err := a.forgetRefused(s, now-refusedKept); err != nil {
@@ -65,6 +67,13 @@ func (a *Application) keepReceipts(s *staged) error {
 	var refused []byte
 	for i := range s.receipts {
 		r := &s.receipts[i]
+		if r.Code == cityid.ErrExpired {
+			if old, err := a.receipt(r.ID); err != nil {
+				return err
+			} else if old != nil && old.Code == cityid.OK {
+				continue
+			}
+		}
 		if err := s.batch.SetSide(receiptKey(r.ID), cityid.MustMarshal(storedReceiptOf(r))); err != nil {
 			return err
 		}

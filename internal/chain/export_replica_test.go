@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	dbm "github.com/cometbft/cometbft-db"
+	abci "github.com/cometbft/cometbft/abci/types"
+	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
+	"github.com/cometbft/cometbft/types"
+
+	"cityid"
+	"cityid/internal/store"
+)
+
+// OpenReplica opens an engine over a file system and databases of the test's, and
+// makes no block by itself: the blocks come from [Engine.Candidate] of any replica.
+func OpenReplica(g *Genesis, fs vfs.FS, blocks, states dbm.DB) (*Engine, error) {
+	e := &Engine{databases: new(databases), clock: g.Time.Std()}
+	st, err := store.Open("state", store.Options{ChainID: g.Chain, FS: fs, CacheSize: 1 << 20})
+	if err != nil {
+		return nil, err
+	}
+	log := slog.New(slog.DiscardHandler)
+	app, err := newApplication(st, g, log, e.Now)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	e.Local = newLocal(app)
+	e.maxPool, e.validator, e.version = 1000, EngineValidator().Key, "replica"
+	cfg := EngineConfig{Genesis: g, Mempool: 1000, Logger: log}
+	if err := e.handshake(cfg, e.databases.keep(blocks), e.databases.keep(states)); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
+}
+
+// SetClock sets the clock to any time.
+func (e *Engine) SetClock(at time.Time) {
+	e.clockMu.Lock()
+	defer e.clockMu.Unlock()
+	e.clock = at
+}
+
+// Head returns the height and app hash as CometBFT has them.
+func (e *Engine) Head() (uint64, cityid.Digest) {
+	return uint64(e.state.LastBlockHeight), cityid.Digest(e.state.AppHash)
+}
+
+// Decided is a block that its validator signed.
+type Decided struct{ p *proposal }
+
+// Block returns it.
+func (d *Decided) Block() *types.Block { return d.p.block }
+
+// Candidate makes and signs the next block without saving it: of what waits here, or
+// if byzantine of the given transactions, whatever they are.
+func (e *Engine) Candidate(byzantine bool, raws [][]byte) (*Decided, error) {
+	height := e.state.LastBlockHeight + 1
+	last, err := e.lastCommit(height)
+	if err != nil {
+		return nil, err
+	}
+	address := engineKey().PubKey().Address()
+	var block *types.Block
+	if byzantine {
+		block, _ = e.state.MakeBlock(height, types.ToTxs(raws), last, nil, address)
+	} else if block, err = e.exec.CreateProposalBlock(context.Background(), height, e.state, last.WrappedExtendedCommit(), address); err != nil {
+		return nil, err
+	}
+	p, err := e.decide(block)
+	return &Decided{p}, err
+}
+
+// Judge reports whether e would vote for a block.
+func (e *Engine) Judge(d *Decided) (bool, error) { return e.exec.ProcessProposal(d.p.block, e.state) }
+
+// Save saves a block.
+func (e *Engine) Save(d *Decided) { e.blocks.SaveBlock(d.p.block, d.p.parts, d.p.seen) }
+
+// Saved reports whether a block of the height is saved.
+func (e *Engine) Saved(height uint64) bool { return e.blocks.Height() >= int64(height) }
+
+// Finalize carries a block out.
+func (e *Engine) Finalize(d *Decided) (*abci.ResponseFinalizeBlock, error) {
+	r := FinalizeRequest(d.p.block)
+	r.DecidedLastCommit = abci.CommitInfo{Votes: []abci.VoteInfo{{
+		Validator: abci.Validator{Address: engineKey().PubKey().Address(), Power: 10}, BlockIdFlag: cmtproto.BlockIDFlagCommit,
+	}}}
+	return e.app.FinalizeBlock(context.Background(), r)
+}
+
+// SaveResponse saves what carrying a block out gave.
+func (e *Engine) SaveResponse(d *Decided, r *abci.ResponseFinalizeBlock) error {
+	return e.states.SaveFinalizeBlockResponse(d.p.block.Height, r)
+}
+
+// Response returns what carrying the latest block out gave.
+func (e *Engine) Response(height uint64) (*abci.ResponseFinalizeBlock, error) {
+	return e.states.LoadLastFinalizeBlockResponse(int64(height))
+}
+
+// CommitState has the application commit.
+func (e *Engine) CommitState() error {
+	_, err := e.app.Commit(context.Background(), nil)
+	return err
+}
+
+// Apply carries a saved block out, with all that CometBFT does then.
+func (e *Engine) Apply(d *Decided) error {
+	state, err := e.exec.ApplyBlock(e.state, d.p.id, d.p.block)
+	if err != nil {
+		return errors.Join(err, e.app.failure())
+	}
+	e.state = state
+	return nil
+}
