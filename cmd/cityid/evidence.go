@@ -155,6 +155,8 @@ func (f *flags) compareEvidence(list []*share.Evidence, t *verify.TrustFile, now
 		return evidenceVerdict(b.Verdict, b.Message)
 	case outcome == "":
 		return evidenceVerdict(verify.Undecided, "the two sides name different answers, and their time to anchor is not over")
+	case outcome == share.Repeated:
+		return evidenceVerdict(verify.Invalid, fmt.Sprintf("the provider gave number %d of its log %s to two answers", a.Facts.Number, a.Facts.Log))
 	case outcome == share.Disputed:
 		return evidenceVerdict(verify.Invalid, "the two sides have anchored different answers to one request")
 	}

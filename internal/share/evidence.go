@@ -90,6 +90,7 @@ const (
 	Acknowledged   Outcome = "acknowledged"   // the consumer signed that it has the answer
 	Unacknowledged Outcome = "unacknowledged" // it did not, or the file does not show it
 	Disputed       Outcome = "disputed"       // the two sides anchored different entries for one request
+	Repeated       Outcome = "repeated"       // the provider gave one number of its log to two answers
 )
 
 // Facts is what evidence says. Nothing supports it unless the verdict is valid.
@@ -481,10 +482,16 @@ func (c *evidenceCheck) says() string {
 
 // Compare judges the evidence of both sides about one request. It tells of a
 // dispute only where both are valid by themselves and both anchoring deadlines
-// are over: two different answers to one request, each anchored.
+// are over: two different answers to one request, each anchored. Of evidence about two
+// requests it tells only that the provider gave both answers one number of its log.
 func Compare(a, b *Evidence, trust *verify.TrustFile, now time.Time) (first, second EvidenceResult, outcome Outcome, err error) {
 	first, second = CheckEvidence(a, trust, now), CheckEvidence(b, trust, now)
 	if a.Agreement != b.Agreement || a.Request.Hash() != b.Request.Hash() {
+		// A log has each number once, whoever asked for what: who counts twice hides one of the two.
+		if x, y := &first.Facts, &second.Facts; first.Verdict == verify.Valid && second.Verdict == verify.Valid &&
+			x.Provider == y.Provider && x.Log == y.Log && x.Number == y.Number {
+			return first, second, Repeated, nil
+		}
 		return first, second, "", fmt.Errorf("the two files are about different requests")
 	}
 	if bytes.Equal(a.Entry, b.Entry) {

@@ -186,14 +186,19 @@ func TestAnswerOnceMore(t *testing.T) {
 }
 
 // TestNumberTwice has a provider give one number to two answers. Each is good by
-// itself, so both are taken, and the evidence of both shows what the provider did.
+// itself, so both are taken, and the evidence of both together shows what the provider
+// did.
 func TestNumberTwice(t *testing.T) {
 	w := newWorld(t)
 	id := w.agree(nil)
 	l := &liar{t: t, key: w.give.key, now: w.engine.Now, receipt: func(r *ledger.Receipt) { r.Number = 5 }}
 	w.give.front.put(l)
 	var facts []share.Facts
-	for range 2 {
+	var files []*share.Evidence
+	for i := range 3 {
+		if i == 2 {
+			l.receipt = func(r *ledger.Receipt) { r.Number = 6 }
+		}
 		f, err := w.take.Fetch(t.Context(), id, "/latest", "")
 		if err != nil {
 			t.Fatal(err)
@@ -213,7 +218,17 @@ func TestNumberTwice(t *testing.T) {
 		if r.Verdict != verify.Valid {
 			t.Fatal(r.Message)
 		}
-		facts = append(facts, r.Facts)
+		facts, files = append(facts, r.Facts), append(files, e)
+	}
+	if _, _, outcome, err := share.Compare(files[0], files[1], w.trust(), w.engine.Now()); outcome != share.Repeated || err != nil {
+		t.Errorf("compared: %s, %v", outcome, err)
+	}
+	if _, _, outcome, err := share.Compare(files[0], files[2], w.trust(), w.engine.Now()); outcome != "" || err == nil {
+		t.Errorf("different numbers: %s, %v", outcome, err)
+	}
+	files[1].Sides = nil
+	if _, _, outcome, err := share.Compare(files[0], files[1], w.trust(), w.engine.Now()); outcome != "" || err == nil {
+		t.Errorf("one of them not anchored: %s, %v", outcome, err)
 	}
 	if facts[0].Number != 5 || facts[1].Number != 5 || facts[0].Log != facts[1].Log || facts[0].RequestID == facts[1].RequestID {
 		t.Errorf("%+v", facts)
