@@ -21,25 +21,32 @@ func (p plain) Set(key, value []byte)                      { p[string(key)] = va
 func (p plain) Delete(key []byte)                          { delete(p, string(key)) }
 func (p plain) Scan(_, _ []byte, _ func(_, _ []byte) bool) {}
 
-// BenchmarkAllocate applies transactions of 500 objects each, signatures and
-// decoding included, twenty to a block.
+// BenchmarkAllocate applies transactions of 500 objects each, or of one, signatures
+// and decoding included, 10,000 objects or 1,000 transactions to a block.
 func BenchmarkAllocate(b *testing.B) {
+	for _, batch := range []int{1, 500} {
+		b.Run(fmt.Sprint(batch), func(b *testing.B) { benchmarkAllocateBatch(b, batch) })
+	}
+}
+
+func benchmarkAllocateBatch(b *testing.B, batch int) {
+	blockSize := min(1000, 10_000/batch)
 	b.Run("map", func(b *testing.B) {
 		p := plain{}
-		benchmarkAllocate(b, func() (registry.State, func(uint64)) { return p, func(uint64) {} })
+		benchmarkAllocate(b, batch, blockSize, func() (registry.State, func(uint64)) { return p, func(uint64) {} })
 	})
 	b.Run("store", func(b *testing.B) {
 		s, err := store.OpenMemory(store.Options{ChainID: "bench"})
 		if err != nil {
 			b.Fatal(err)
 		}
-		benchmarkAllocate(b, func() (registry.State, func(uint64)) {
-			batch, err := s.Begin()
+		benchmarkAllocate(b, batch, blockSize, func() (registry.State, func(uint64)) {
+			changes, err := s.Begin()
 			if err != nil {
 				b.Fatal(err)
 			}
-			return store.Must{ReadWriter: batch}, func(height uint64) {
-				if err := batch.Commit(height); err != nil {
+			return store.Must{ReadWriter: changes}, func(height uint64) {
+				if err := changes.Commit(height); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -47,8 +54,7 @@ func BenchmarkAllocate(b *testing.B) {
 	})
 }
 
-func benchmarkAllocate(b *testing.B, begin func() (registry.State, func(height uint64))) {
-	const batch, blockSize = 500, 20
+func benchmarkAllocate(b *testing.B, batch, blockSize int, begin func() (registry.State, func(height uint64))) {
 	seed := sha256.Sum256([]byte("bench"))
 	k, err := keys.NewPrivate(keys.Ed25519, seed[:])
 	if err != nil {

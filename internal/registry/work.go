@@ -75,7 +75,11 @@ func (w *work) fork() *work {
 
 // commit hands all writes to the state, in byte order of the keys.
 func (w *work) commit(to State) {
-	for _, writes := range w.writes {
+	for i := range w.writes {
+		writes := w.writes[i]
+		if len(writes) == 0 { // most: collecting nothing costs more than what one code writes
+			continue
+		}
 		for _, k := range slices.Sorted(maps.Keys(writes)) {
 			if v := writes[k]; v != nil {
 				to.Set([]byte(k), v)
