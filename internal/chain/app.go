@@ -347,7 +347,7 @@ func (a *Application) checkTx(raw []byte) (err error) {
 	if err := a.admit(tx, body); err != nil {
 		return err
 	}
-	return a.track.enter(key, pooled{id: tx.ID(), expires: body.Expires})
+	return a.track.enter(key, pooled{id: tx.ID(), expires: body.Expires, tx: tx, body: body, size: len(raw)})
 }
 
 // admit checks a decoded transaction against the committed state, as of the

@@ -72,7 +72,7 @@ func (a *Application) decode(raws [][]byte, warm bool) []decodedTx {
 	out := make([]decodedTx, len(raws))
 	a.inParallel(len(raws), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			out[i] = decodeOne(raws[i])
+			out[i] = a.decodeOne(raws[i])
 		}
 		if warm {
 			a.warm(out[lo:hi])
@@ -81,10 +81,15 @@ func (a *Application) decode(raws [][]byte, warm bool) []decodedTx {
 	return out
 }
 
-// decodeOne decodes a transaction. Should the decoder panic, the transaction is
-// one that can not be decoded, on every node alike.
-func decodeOne(raw []byte) (d decodedTx) {
+// decodeOne decodes a transaction, unless it is kept decoded since it came to the
+// mempool: the key is a hash of all its octets, so it is the same. Should the decoder
+// panic, the transaction is one that can not be decoded, on every node alike.
+func (a *Application) decodeOne(raw []byte) (d decodedTx) {
 	d.key = types.Tx(raw).Key()
+	if p, ok := a.track.inPool(d.key); ok && p.tx != nil {
+		d.id, d.tx, d.body = p.id, p.tx, p.body
+		return d
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			d.err = cityid.Errorf(cityid.ErrMalformed, "transaction can not be decoded")
@@ -142,7 +147,7 @@ func (a *Application) PrepareProposal(_ context.Context, req *abci.RequestPrepar
 		key := types.Tx(raw).Key()
 		p, ok := a.track.inPool(key)
 		if !ok {
-			d := decodeOne(raw)
+			d := a.decodeOne(raw)
 			if d.err != nil || d.body.Chain != a.genesis.Chain {
 				drop = append(drop, key)
 				continue

@@ -67,7 +67,7 @@ func (l *Local) Submit(ctx context.Context, raw []byte, wait bool) (_ *cityid.Re
 		if err := l.app.admit(tx, body); err != nil {
 			return nil, err
 		}
-		if err := l.enqueue(raw, pooled{id: id, expires: body.Expires}); err != nil {
+		if err := l.enqueue(raw, pooled{id: id, expires: body.Expires, tx: tx, body: body, size: len(raw)}); err != nil {
 			return nil, err
 		}
 	}

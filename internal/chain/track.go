@@ -24,6 +24,7 @@ type tracker struct {
 	unproven []*waiter                        // for the header after their block
 	provable uint64                           // height up to which signed headers commit to the state
 	swept    cityid.Time                      // block time when pool and recorded were last cleared
+	kept     int                              // octets of transactions in pool that are kept decoded
 	closed   bool
 }
 
@@ -43,7 +44,16 @@ type pooled struct {
 	id        cityid.Digest
 	expires   cityid.Time
 	postponed int // how often it was left for a later block
+	// What was decoded of it, and how many octets that was; nil once too much is
+	// kept. Nobody changes it.
+	tx   *cityid.Tx
+	body *cityid.Body
+	size int
 }
+
+// maxKept is how many octets of waiting transactions are kept decoded, so that they
+// need not be decoded again in their block.
+const maxKept = 32 << 20
 
 // maxPostponed is how often a transaction is left for a later block. Then it is
 // proposed, and refused in the block if its time is still wrong: this node's
@@ -184,6 +194,11 @@ func (t *tracker) enter(key types.TxKey, p pooled) error {
 	if other, ok := t.ids[p.id]; ok && other != key {
 		return cityid.Errorf(cityid.ErrReplayed, "transaction %s is already waiting", p.id)
 	}
+	t.leave(key) // should it come again
+	if t.kept+p.size > maxKept {
+		p.tx, p.body, p.size = nil, nil, 0
+	}
+	t.kept += p.size
 	t.pool[key], t.ids[p.id] = p, key
 	return nil
 }
@@ -318,6 +333,7 @@ func (t *tracker) leave(key types.TxKey) {
 	if p, ok := t.pool[key]; ok {
 		delete(t.ids, p.id)
 		delete(t.pool, key)
+		t.kept -= p.size
 	}
 }
 

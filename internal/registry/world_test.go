@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -221,7 +222,12 @@ func (w *world) apply(raw []byte) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return w.exec.Apply(tx, body)
+	r, err := w.exec.Apply(tx, body)
+	// Nodes keep what they have decoded, and carry it out again after a crash.
+	if !bytes.Equal(cityid.MustMarshal(body), tx.Body) {
+		panic("carrying a transaction out changed it")
+	}
+	return r, err
 }
 
 func names(zh, en string) cityid.Names { return cityid.NamesOf(map[string]string{"zh": zh, "en": en}) }
