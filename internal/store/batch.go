@@ -227,7 +227,7 @@ func (b *Batch) hash() error {
 // Commit makes the batch durable as the state at a height, which must be above
 // the last one, and then the latest version. It ends the batch if it succeeds or
 // if the disk fails; after any other error the batch is as before. The error
-// wraps ErrStale, ErrHeight, merkle.ErrClash, ErrClosed, or the cause of a disk
+// wraps ErrStale, ErrHeight, ErrRestoring, merkle.ErrClash, ErrClosed, or the cause of a disk
 // failure, after which it is not known until the next Open whether the batch is
 // durable.
 func (b *Batch) Commit(height uint64) error {
@@ -266,6 +266,8 @@ func (b *Batch) checkCommit(height uint64) error {
 	switch {
 	case s.closed:
 		return ErrClosed
+	case s.restoring:
+		return ErrRestoring
 	case s.height != b.base.height:
 		return fmt.Errorf("%w: it rests on height %d, the last is %d", ErrStale, b.base.height, s.height)
 	case height <= s.height:

@@ -134,8 +134,10 @@ func (f *fuse) wait(do func() error) error {
 }
 
 // write commits a Pebble batch durably.
-func (s *Store) write(pb *pebble.Batch) error {
-	err := s.fuse.wait(func() error { return pb.Commit(pebble.Sync) })
+func (s *Store) write(pb *pebble.Batch) error { return s.writeWith(pb, pebble.Sync) }
+
+func (s *Store) writeWith(pb *pebble.Batch, o *pebble.WriteOptions) error {
+	err := s.fuse.wait(func() error { return pb.Commit(o) })
 	if err != nil {
 		s.fuse.trip(err) // whatever it was, the outcome is not known
 	}

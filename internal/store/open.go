@@ -196,7 +196,10 @@ func (s *Store) loadMeta() (meta, error) {
 		if err == nil && s.chainID != "" && m.chainID != s.chainID {
 			err = fmt.Errorf("%w: it is of %q, this node runs %q", ErrForeignChain, m.chainID, s.chainID)
 		}
-		return m, err
+		if err != nil {
+			return m, err
+		}
+		return s.dropRestore(m)
 	}
 	empty := true
 	for prefix := byte(prefixState); prefix <= prefixLog; prefix++ {

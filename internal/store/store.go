@@ -24,6 +24,7 @@
 //	0x01 || key                a key of the state and its value
 //	0x02 || key                a side entry
 //	0x03 || level || index     hash of a subtree of the block log; 1 + 8 bytes, big-endian
+//	0x04                       a mark: a restore has begun and not ended
 //
 // The meta record is what the last commit left:
 //
@@ -43,6 +44,16 @@
 // Open reads every value, hashes it, builds the trie anew and compares its root
 // with the meta record: a full check of the state on every start, about a second
 // for a million records. Nothing but the values is trusted.
+//
+// # Restoring
+//
+// A Restore takes in a state that somebody else had, in the place of what the
+// Store held. It begins with a synced batch that deletes everything, sets the meta
+// record to height 0 and writes the mark; the values follow in batches of their
+// own, and the last batch, which is synced, holds the meta record, the side entries
+// and the edge of the block log, and deletes the mark. So after a crash either all
+// of it is there, or the mark is: then Open deletes everything, and the Store is
+// empty.
 //
 // # When the disk fails
 //
@@ -149,7 +160,9 @@ type Store struct {
 	closed   bool
 	height   uint64
 	versions []*version // oldest first; the last is the latest; never empty
-	held     int        // views and batches open
+	held     int        // views, batches and restores open
+
+	restoring bool // a Restore is open
 }
 
 // version is one state. It serves the heights from first up to the next one's.

@@ -186,6 +186,8 @@ const (
 	prefixState = 0x01
 	prefixSide  = 0x02
 	prefixLog   = 0x03
+
+	prefixRestoring = 0x04
 )
 
 func stateKey(key []byte) []byte { return prefixed(prefixState, key) }
