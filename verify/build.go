@@ -203,10 +203,11 @@ func (t *trusted) lightBlock(s *SignedHeader, withAppHash bool) (*LightBlock, er
 // the validators may have changed since, by bisection. load returns a header of
 // the chain in between by its height, with all its votes. The result is empty if
 // head connects directly, as it does as long as enough of the validators stay, and
-// none of it can be left out.
+// none of it can be left out. known are headers of the chain that lead part of the
+// way, by ascending height: load is asked only about what comes after them.
 // Errors are those of load, or wrap [header.ErrNotConnected] if head does not
 // follow at all.
-func Transitions(trust *cityid.Trust, head SignedHeader, load func(height int64) (SignedHeader, error)) ([]SignedHeader, error) {
+func Transitions(trust *cityid.Trust, head SignedHeader, load func(height int64) (SignedHeader, error), known ...SignedHeader) ([]SignedHeader, error) {
 	vals, err := validatorsOf(&trust.Statement)
 	if err != nil {
 		return nil, err
@@ -214,6 +215,14 @@ func Transitions(trust *cityid.Trust, head SignedHeader, load func(height int64)
 	start := trustedBy(&trust.Statement, vals)
 	t, low := start, start.at.Height // low is the highest height known to follow
 	var found []SignedHeader
+	for i := range known {
+		if k := &known[i]; k.Header.Height > low && k.Header.Height < head.Header.Height && t.votes(k) != nil {
+			low = k.Header.Height
+			if t.advance(k) {
+				found = append(found, *k)
+			}
+		}
+	}
 	for goals := []SignedHeader{head}; len(goals) > 0; {
 		goal := &goals[len(goals)-1]
 		if t.votes(goal) != nil {

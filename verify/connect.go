@@ -19,6 +19,9 @@ type SignedHeader struct {
 	Header     *header.Header
 	Validators header.Validators
 	Commit     *header.Commit
+	// Priorities say, for each validator, how near its turn to propose is, as
+	// whoever gives the header says: nothing signs it. None if it is not said.
+	Priorities []int64
 }
 
 // trusted is how far trust reaches on the way from a trust root to a head, for

@@ -54,7 +54,57 @@
 //	state/                the state tree, receipts, the block log
 //
 // A backup is a copy of the whole folder of a stopped node. If state/ alone is
-// lost, the next start makes it again from blocks/.
+// lost, the next start makes it again from blocks/, unless the node began with a
+// snapshot.
+//
+// # Snapshots
+//
+// A node without blocks may begin with the state that others have, instead of
+// carrying out all blocks ([Config.Fast]). CometBFT's state sync carries it: a
+// snapshot of format 1 is the state after the last block with transactions, and
+// has that block's height. (Blocks without transactions change nothing, so the
+// state of an idle network is an old one, and the empty blocks after it are taken
+// like any block.) Its hash is the app hash.
+//
+// It is served from an immutable version of the tree in chunks of CBOR. A chunk
+// holds the next entries in order of their keys, up to and with the one by which
+// their keys and values reach 1 MiB, and the range proof that they are all there
+// are between the last key of the chunk before and their own last:
+//
+//	{1: others follow, 2: merkle.RangeProof, 3: [values], 4: block log, 5: proof of its leaf}
+//
+// The range begins right above the last key before, and ends right above its own
+// last, or not at all in the last chunk; so every octet follows from the app hash,
+// and a chunk that is not as it must be is refused at once, whoever sent it is
+// asked for nothing more, and another peer is asked. A snapshot that is said to
+// have another number of chunks than it proves to have is refused as a whole.
+//
+// What a node needs beside the tree is in the tree, or follows from it, or from the
+// headers the app hash is verified by, or is not sent:
+//
+//	transactions not to be repeated   in the tree, while they have not expired
+//	block log                         its edge is in the first chunk; the state has its
+//	                                  root, and it ends with the snapshot's own block, so
+//	                                  that no hash of a block waits beside the tree
+//	height, time                      from the verified header of the block
+//	what leads from the trust root    the verified headers at which validators changed,
+//	to the blocks the node has        and those after the snapshot: kept beside the tree
+//	receipts, blocks, older hashes    not sent: such a node does not know the transactions
+//	of the block log                  before the snapshot, and others must be asked about
+//	                                  them and for links to headers before it
+//
+// The app hash is that of a header which the node verifies from a trust root
+// (verify.Follow), with the two headers after it, asked of other nodes' HTTP
+// interfaces. Validators' priorities, by which they take turns, nothing signs: they
+// are compared with who proposed these blocks. A lie that passes costs this node's
+// own votes some rounds, if it has any.
+//
+// What is taken in becomes the state with one synced batch, and a stop at any
+// moment before leaves nothing: the node begins again. A stop between that and the
+// first block after it is mended at the next Open.
+//
+// A node takes a snapshot when it starts, and one at the first block with
+// transactions in each span of [Config.Snapshots] blocks, and serves the last two.
 //
 // # Time and proof
 //
@@ -75,6 +125,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	abci "github.com/cometbft/cometbft/abci/types"
@@ -83,6 +134,7 @@ import (
 	"cityid"
 	"cityid/internal/registry"
 	"cityid/internal/store"
+	"cityid/verify"
 )
 
 // appVersion is the version of the state machine's rules, which every header
@@ -96,7 +148,7 @@ const readersTime = 5 * time.Second
 // connections at once, each one call at a time: consensus writes, the other two
 // read.
 type Application struct {
-	abci.BaseApplication // the calls of vote extensions and state sync, unused
+	abci.BaseApplication // the calls of vote extensions, unused
 
 	store   *store.Store
 	genesis *Genesis
@@ -116,14 +168,22 @@ type Application struct {
 	// What those may submit whom the state does not know.
 	strangers allowance
 
+	snapshots  snapshots
+	headers    trustedHeaders // nil: this node takes all blocks
+	restoredAt atomic.Int64   // when a part of a snapshot was taken in last, in ns since 1970; 0: never
+
+	// Used by the snapshot connection alone; consensus rests meanwhile.
+	restoring *restoring
+
 	// Used by the consensus connection alone.
 	staged   *staged
 	decoded  []decodedTx // of the latest proposal
 	proposed []byte      // its hash
 
 	mu    sync.RWMutex
-	head  head                // what is committed
-	evict func([]types.TxKey) // takes transactions out of the mempool; nil before there is one
+	head  head                  // what is committed
+	way   []verify.SignedHeader // leads to the blocks of a node that began with a snapshot; not changed in place
+	evict func([]types.TxKey)   // takes transactions out of the mempool; nil before there is one
 
 	failOnce sync.Once
 	failed   chan struct{} // closed once the application can not go on
@@ -179,6 +239,9 @@ func newApplication(st *store.Store, g *Genesis, log *slog.Logger, clock func() 
 			ErrForeignChain, a.head.Chain, a.head.Genesis, g.Chain, g.Hash())
 	}
 	a.feed = newFeed(a.head.Height, maxChanged)
+	if a.way, err = a.loadWay(); err != nil {
+		return nil, fmt.Errorf("read the headers that lead to this node's blocks: %w", err)
+	}
 	view, err := st.Latest()
 	if err != nil {
 		return nil, err
@@ -230,6 +293,11 @@ func (a *Application) close() {
 // closeStore closes the store, when nobody calls the consensus connection any
 // more and those who read have finished.
 func (a *Application) closeStore() error {
+	a.snapshots.close()
+	if r := a.restoring; r != nil {
+		a.restoring = nil
+		_ = r.into.Discard() // or the next Open does
+	}
 	if a.staged != nil {
 		a.staged.batch.Discard()
 		a.staged = nil
@@ -309,6 +377,9 @@ func (a *Application) Commit(context.Context, *abci.RequestCommit) (_ *abci.Resp
 	a.head = next
 	a.mu.Unlock()
 	a.feed.committed(s.height, codes)
+	if a.snapshotDue(s) {
+		a.takeSnapshot()
+	}
 	a.drop(a.track.committed(s))
 	return &abci.ResponseCommit{}, nil
 }

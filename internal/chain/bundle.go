@@ -215,6 +215,9 @@ func (l *Local) tryProvable() (*store.View, *headProof, error) {
 	}
 	defer hold.Close()
 	top := l.blocks.Height()
+	if top == 0 {
+		return nil, nil, nil // the state is from a snapshot, and there is no block yet
+	}
 	p := l.latest.Load()
 	if p == nil || p.signed.Header.Height != top {
 		signed, err := l.signedHeader(top)
@@ -269,8 +272,31 @@ func (l *Local) signedHeader(height int64) (s verify.SignedHeader, err error) {
 	if s.Commit, err = commitOf(commit); err != nil {
 		return s, err
 	}
+	for _, v := range set.Validators {
+		s.Priorities = append(s.Priorities, v.ProposerPriority)
+	}
 	s.Validators, err = validatorsOf(set)
 	return s, err
+}
+
+// SignedHeader returns the encoded header of a height, with its validators and all
+// votes for it, as package verify encodes it. The error is [cityid.ErrNotFound] for
+// a height that has no block yet, or whose block is not kept here.
+func (l *Local) SignedHeader(_ context.Context, height uint64) (_ []byte, err error) {
+	defer l.app.guardRead(&err)
+	hold, h, err := l.snapshot() // held, for the block store closes after it
+	if err != nil {
+		return nil, err
+	}
+	defer hold.Close()
+	if height == 0 || height > h.Height {
+		return nil, cityid.Errorf(cityid.ErrNotFound, "there is no block %d; the latest is %d", height, h.Height)
+	}
+	s, err := l.signedHeader(int64(height))
+	if err != nil {
+		return nil, err
+	}
+	return verify.EncodeSignedHeader(&s)
 }
 
 // transitions returns the headers at which the validators changed between the
@@ -283,7 +309,7 @@ func (l *Local) transitions(way *verify.Way) ([]verify.SignedHeader, error) {
 	if way.Head.Header.Height <= int64(trust.Statement.Height) {
 		return nil, nil
 	}
-	list, err := verify.Transitions(trust, way.Head, l.signedHeader)
+	list, err := verify.Transitions(trust, way.Head, l.signedHeader, l.app.leading()...)
 	if err != nil {
 		return nil, fmt.Errorf("way from version %d of the trust root to block %d: %w", trust.Statement.Version, way.Head.Header.Height, err)
 	}

@@ -20,6 +20,7 @@ const (
 	DefaultListen    = "127.0.0.1:26656"
 	DefaultHeartbeat = 10 * time.Second
 	DefaultMempool   = 100_000
+	DefaultSnapshots = 2000
 )
 
 // mempoolSlack is by how much CometBFT's own limit exceeds Config.Mempool.
@@ -51,6 +52,12 @@ type Config struct {
 	// Mempool is how many transactions may wait before Submit refuses more;
 	// DefaultMempool if zero.
 	Mempool int
+	// Snapshots is after how many blocks the node takes a new snapshot of its state
+	// for others to begin with; DefaultSnapshots if zero, none if negative.
+	Snapshots int
+	// Fast lets a node without blocks begin with a snapshot; nil: it takes all
+	// blocks. Once the node has blocks it changes nothing.
+	Fast *Fast
 	// Version is what Status reports as the program's version.
 	Version string
 	// Logger receives what operators should know; nothing if nil.
@@ -77,6 +84,14 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Mempool < 1 || c.Mempool > 1_000_000 {
 		return c, fmt.Errorf("node configuration: mempool of %d transactions: want 1 to 1,000,000", c.Mempool)
+	}
+	if c.Snapshots == 0 {
+		c.Snapshots = DefaultSnapshots
+	}
+	if c.Fast != nil && c.Fast.Patience == 0 {
+		f := *c.Fast
+		f.Patience = defaultPatience
+		c.Fast = &f
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -137,6 +152,12 @@ func (c Config) comet() *cmtcfg.Config {
 	mp.Size = c.Mempool + mempoolSlack
 	mp.CacheSize = 2 * mp.Size
 	mp.MaxTxBytes = cityid.MaxTx
+
+	// Used if the node begins with a snapshot, which openComet decides.
+	ss := cfg.StateSync
+	ss.DiscoveryTime = 5 * time.Second // CometBFT's least
+	ss.ChunkRequestTimeout = 10 * time.Second
+	ss.ChunkFetchers = 4
 
 	p := cfg.P2P
 	p.ListenAddress = "tcp://" + c.Listen

@@ -18,17 +18,31 @@ import (
 // database given out does nothing; closeAll closes them when the node has
 // stopped, and whoever still comes late ends its own goroutine.
 type databases struct {
-	mu   sync.Mutex
-	open []*lateDB
+	mu    sync.Mutex
+	open  []*lateDB
+	named map[string]dbm.DB // those of open that provide made
 }
 
-// provide is a CometBFT DBProvider.
+// provide is a CometBFT DBProvider. Who asks for a database again gets the same.
 func (d *databases) provide(ctx *cmtcfg.DBContext) (dbm.DB, error) {
+	d.mu.Lock()
+	db := d.named[ctx.ID]
+	d.mu.Unlock()
+	if db != nil {
+		return db, nil
+	}
 	db, err := dbm.NewDB(ctx.ID, dbm.BackendType(ctx.Config.DBBackend), ctx.Config.DBDir())
 	if err != nil {
 		return nil, err
 	}
-	return d.keep(db), nil
+	db = d.keep(db)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.named == nil {
+		d.named = make(map[string]dbm.DB)
+	}
+	d.named[ctx.ID] = db
+	return db, nil
 }
 
 func (d *databases) keep(db dbm.DB) dbm.DB {
@@ -46,7 +60,7 @@ func (d *databases) closeAll() error {
 	for _, db := range d.open {
 		errs = append(errs, db.closeNow())
 	}
-	d.open = nil
+	d.open, d.named = nil, nil
 	return errors.Join(errs...)
 }
 

@@ -4,8 +4,11 @@ package chain
 
 import (
 	"context"
+	"log/slog"
+	"time"
 
 	abci "github.com/cometbft/cometbft/abci/types"
+	sm "github.com/cometbft/cometbft/state"
 	"github.com/cometbft/cometbft/types"
 
 	"cityid"
@@ -134,3 +137,64 @@ func (c *verifyCache) Len() int { return len(c.good) }
 
 // CloseStore takes the storage away, even from those who are using it.
 func (l *Local) CloseStore() { _ = l.app.store.Close() }
+
+// Restoring is an application without blocks that takes in a snapshot, with the
+// headers that are asked of a source.
+type Restoring struct {
+	*Application
+	fast *fastSync
+}
+
+// NewRestoring returns one over a store.
+func NewRestoring(st *store.Store, g *Genesis, from HeaderSource, now func() time.Time) (*Restoring, error) {
+	app, err := newApplication(st, g, slog.New(slog.DiscardHandler), now)
+	if err != nil {
+		return nil, err
+	}
+	trust, err := g.Trust()
+	if err != nil {
+		return nil, err
+	}
+	f, err := newFastSync(g, &Fast{Trust: trust, Sources: []HeaderSource{from}}, now)
+	if err != nil {
+		return nil, err
+	}
+	app.headers = f
+	return &Restoring{app, f}, nil
+}
+
+// AppHash asks for the app hash of a height.
+func (r *Restoring) AppHash(height uint64) ([]byte, error) {
+	return r.fast.AppHash(context.Background(), height)
+}
+
+// CometState asks for CometBFT's state at a height.
+func (r *Restoring) CometState(height uint64) (sm.State, error) {
+	return r.fast.State(context.Background(), height)
+}
+
+// State returns CometBFT's own state.
+func (e *Engine) State() sm.State { return e.state }
+
+// Height returns the height of what is committed.
+func (a *Application) Height() uint64 { return a.committed().Height }
+
+// Close closes the application and its store.
+func (a *Application) Close() error {
+	a.close()
+	return a.closeStore()
+}
+
+// ServeSnapshots has l serve a snapshot now and every so many blocks.
+func (l *Local) ServeSnapshots(every uint64) {
+	l.app.serveSnapshots(every)
+	l.app.snapshots.making.Wait()
+}
+
+// OpenBetween is Open with something between CometBFT and the application.
+func OpenBetween(cfg Config, between func(abci.Application) abci.Application) (*Node, error) {
+	return open(cfg, between)
+}
+
+// LoadBlock returns a block in CometBFT's form.
+func (l *Local) LoadBlock(height uint64) *types.Block { return l.blocks.LoadBlock(int64(height)) }

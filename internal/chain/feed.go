@@ -58,6 +58,15 @@ func (f *feed) committed(height uint64, codes []cityid.Code) {
 	f.wake()
 }
 
+// restored notes that the state is now that of a height, whatever blocks wrote
+// before.
+func (f *feed) restored(height uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.height, f.from, f.blocks, f.total = height, height, nil, 0
+	f.wake()
+}
+
 // close tells all who wait that the node is stopping.
 func (f *feed) close() {
 	f.mu.Lock()

@@ -30,6 +30,7 @@ type staged struct {
 	height   uint64
 	time     time.Time
 	root     cityid.Digest
+	logged   uint64             // blocks in the block log before
 	keys     []types.TxKey      // of the transactions it carries
 	applied  []pooled           // of those that were applied
 	receipts []cityid.Receipt   // of all, except repetitions of one applied before and forged ones
@@ -45,7 +46,7 @@ func (a *Application) stage(height uint64, at time.Time) (*staged, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &staged{batch: batch, state: store.Must{ReadWriter: batch}, height: height, time: at}
+	s := &staged{batch: batch, state: store.Must{ReadWriter: batch}, height: height, time: at, logged: batch.LogSize()}
 	if height == 1 {
 		// The state after the genesis is what header 1 commits to; block 1 is
 		// carried out on top of it.

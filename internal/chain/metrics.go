@@ -20,6 +20,7 @@ type metrics struct {
 	prove        prometheus.Histogram // Bundle
 	transactions *prometheus.CounterVec
 	misbehaviour prometheus.Counter
+	badChunks    prometheus.Counter
 }
 
 // seconds are the bounds of the histograms: what is fast here takes a tenth of a
@@ -37,6 +38,7 @@ func newMetrics() *metrics {
 		prove:        timed("cityid_bundle_seconds", "Time to make a bundle, refusals included."),
 		transactions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cityid_transactions_total", Help: "Transactions in blocks, by what became of them."}, []string{"verdict"}),
 		misbehaviour: prometheus.NewCounter(prometheus.CounterOpts{Name: "cityid_validator_misbehaviour_total", Help: "Pieces of evidence in blocks that a validator signed two histories."}),
+		badChunks:    prometheus.NewCounter(prometheus.CounterOpts{Name: "cityid_snapshot_bad_chunks_total", Help: "Parts of snapshots from peers that were not what the signed headers commit to."}),
 	}
 }
 
@@ -59,6 +61,8 @@ var (
 	metricCatchingUp = prometheus.NewDesc("cityid_catching_up", "1 while the node fetches blocks that others have already.", nil, nil)
 	metricValidator  = prometheus.NewDesc("cityid_validator", "1 if this node's votes count.", nil, nil)
 	metricTrust      = prometheus.NewDesc("cityid_trust_version", "Latest version of the trust root.", nil, nil)
+	metricSnapshot   = prometheus.NewDesc("cityid_snapshot_height", "Height of the latest snapshot served to other nodes.", nil, nil)
+	metricTaken      = prometheus.NewDesc("cityid_snapshot_time_seconds", "When it was taken, in seconds since 1970.", nil, nil)
 	metricTrustTime  = prometheus.NewDesc("cityid_trust_time_seconds", "Time of the header in it, in seconds since 1970.", nil, nil)
 )
 
@@ -70,7 +74,7 @@ type collector struct{ l *Local }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{metricHeight, metricBlockTime, metricRecords, metricMempool, metricPeers, metricCatchingUp, metricValidator, metricTrust, metricTrustTime} {
+	for _, d := range []*prometheus.Desc{metricHeight, metricBlockTime, metricRecords, metricMempool, metricPeers, metricCatchingUp, metricValidator, metricTrust, metricTrustTime, metricSnapshot, metricTaken} {
 		out <- d
 	}
 	for _, m := range c.l.app.metrics.all() {
@@ -105,6 +109,10 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(metricPeers, float64(s.Peers))
 	flag(metricCatchingUp, s.CatchingUp)
 	flag(metricValidator, len(s.Validator) > 0)
+	if height, at := c.l.app.snapshots.latest(); height > 0 {
+		gauge(metricSnapshot, float64(height))
+		gauge(metricTaken, float64(at.UnixMilli())/1000)
+	}
 	gauge(metricTrust, float64(s.Trust))
 	if trusts, err := c.l.Trust(context.Background()); err == nil && len(trusts) > 0 {
 		gauge(metricTrustTime, float64(trusts[len(trusts)-1].Statement.Time))
@@ -112,5 +120,5 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.interval, m.execute, m.commit, m.prove, m.transactions, m.misbehaviour}
+	return []prometheus.Collector{m.interval, m.execute, m.commit, m.prove, m.transactions, m.misbehaviour, m.badChunks}
 }

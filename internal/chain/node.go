@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	abci "github.com/cometbft/cometbft/abci/types"
 	"github.com/cometbft/cometbft/consensus"
 	cmtnode "github.com/cometbft/cometbft/node"
 	"github.com/cometbft/cometbft/p2p"
@@ -50,6 +51,8 @@ type Node struct {
 	databases *databases
 	comet     *cmtnode.Node
 	consensus *consensus.State
+	fast      *fastSync // nil: the node takes all blocks
+	begins    bool      // with a snapshot, and has not yet when it is opened
 
 	stop     sync.Once
 	stopping chan struct{} // closed when Stop begins
@@ -61,7 +64,12 @@ type Node struct {
 // Open locks the home folder, opens the databases in it, checks the state tree
 // against its last hash, and replays the blocks the state lacks. The node takes
 // no part in the network until Start. The errors above are wrapped.
-func Open(cfg Config) (n *Node, err error) {
+func Open(cfg Config) (*Node, error) {
+	return open(cfg, func(a abci.Application) abci.Application { return a })
+}
+
+// open is Open with something between CometBFT and the application.
+func open(cfg Config, between func(abci.Application) abci.Application) (n *Node, err error) {
 	cfg, err = cfg.complete()
 	if err != nil {
 		return nil, err
@@ -102,10 +110,16 @@ func Open(cfg Config) (n *Node, err error) {
 		return n, err
 	}
 	app.watchSigning(validator)
+	if cfg.Fast != nil {
+		if n.fast, err = newFastSync(g, cfg.Fast, time.Now); err != nil {
+			return n, err
+		}
+		app.headers = n.fast
+	}
 	if err := os.MkdirAll(filepath.Join(cfg.Home, blocksDir), 0o700); err != nil {
 		return n, fmt.Errorf("make the folder for blocks: %w", err)
 	}
-	if err := n.openComet(g, node, validator); err != nil {
+	if err := n.openComet(g, node, validator, between(app)); err != nil {
 		return n, err
 	}
 	n.validator = publicKey(validator.Key.PubKey.Bytes())
@@ -114,12 +128,13 @@ func Open(cfg Config) (n *Node, err error) {
 	n.peers = func() int { return n.comet.Switch().Peers().Size() }
 	n.catchingUp = n.comet.ConsensusReactor().WaitSync
 	app.syncing = n.catchingUp // before Start, so nobody calls the application
+	app.serveSnapshots(uint64(max(cfg.Snapshots, 0)))
 	return n, nil
 }
 
 // openComet makes the CometBFT node, which shakes hands with the application
 // and replays blocks at once. What it panics with becomes an error.
-func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValidator) (err error) {
+func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValidator, app abci.Application) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			n.cfg.Logger.Debug("opening the node panicked", "panic", p, "stack", string(debug.Stack()))
@@ -137,14 +152,23 @@ func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValid
 	if err := cfg.ValidateBasic(); err != nil {
 		return fmt.Errorf("node configuration: %w", err)
 	}
+	var options []cmtnode.Option
+	if n.begins, err = n.prepareFast(cfg); err != nil {
+		return err
+	}
+	if n.begins {
+		cfg.StateSync.Enable = true // after ValidateBasic, which wants addresses of another interface
+		options = append(options, cmtnode.StateProvider(n.fast))
+	}
 	n.comet, err = cmtnode.NewNode(cfg, validator, key,
 		// One lock for each of consensus, mempool and queries instead of one
 		// for all: the application guards itself.
-		proxy.NewConnSyncLocalClientCreator(n.app),
+		proxy.NewConnSyncLocalClientCreator(app),
 		func() (*types.GenesisDoc, error) { return doc, nil },
 		n.databases.provide,
 		cmtnode.DefaultMetricsProvider(cfg.Instrumentation),
 		cometLogger{log: n.cfg.Logger},
+		options...,
 	)
 	if err != nil {
 		return fmt.Errorf("open the node: %w", err)
@@ -178,6 +202,9 @@ func (n *Node) Start() error {
 	}
 	go n.watch()
 	go n.redial()
+	if n.begins {
+		go n.watchFast()
+	}
 	return nil
 }
 

@@ -133,6 +133,9 @@ func (v *View) proven(key []byte, want merkle.Hash) ([]byte, error) {
 	return value, nil
 }
 
+// Log returns the block log.
+func (v *View) Log() merkle.Log { return v.version.log.Clone() }
+
 // LogSize returns the number of leaves of the block log.
 func (v *View) LogSize() uint64 { return v.version.log.Size() }
 
