@@ -5,9 +5,11 @@ package chain_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	abci "github.com/cometbft/cometbft/abci/types"
 
 	"cityid"
@@ -147,6 +149,44 @@ func TestSnapshotRestored(t *testing.T) {
 		}
 		if h < e.App().Height() && string(e.LoadBlock(h+1).AppHash) != string(out.AppHash) {
 			t.Fatalf("after block %d the state is another", h)
+		}
+	}
+}
+
+// TestSnapshotCrash ends a restore in the middle; it begins again.
+func TestSnapshotCrash(t *testing.T) {
+	e := newEngine(t, "")
+	s := grow(t, e, 12)
+	fs := vfs.NewCrashableMem()
+	for _, until := range []uint32{0, 1, s.Chunks, s.Chunks} {
+		st, err := store.Open("state", store.Options{ChainID: engineChain, FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := restorer(t, st, e)
+		offer(t, r, s)
+		for i := range until {
+			if out := apply(t, r, i, chunkOf(t, e, s, i)); out.Result != abci.ResponseApplySnapshotChunk_ACCEPT {
+				t.Fatalf("chunk %d: %v", i, out)
+			}
+		}
+		fs = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(1, uint64(until)))})
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again, err := store.Open("state", store.Options{ChainID: engineChain, FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := uint64(0)
+		if until == s.Chunks {
+			want = s.Height
+		}
+		if h := restorer(t, again, e).Height(); h != want {
+			t.Errorf("after a crash behind %d of %d chunks it is at height %d", until, s.Chunks, h)
+		}
+		if err := again.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
