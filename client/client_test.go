@@ -109,6 +109,7 @@ func TestRequests(t *testing.T) {
 			c.Bundle(ctx, cityid.BundleQuery{Code: code, Kind: cityid.AnswerChildren, From: 2, Base: 3, At: 4, Log: true})
 		}},
 		{"GET /prefix/v1/links/12?from=2", func(ctx context.Context) { c.Link(ctx, 12, 2) }},
+		{"GET /prefix/v1/headers/12", func(ctx context.Context) { c.SignedHeader(ctx, 12) }},
 		{"GET /prefix/v1/links/12", func(ctx context.Context) { c.Link(ctx, 12, 0) }},
 		{"GET /prefix/v1/trust", func(ctx context.Context) { c.Trust(ctx) }},
 		{"GET /prefix/v1/trust/next", func(ctx context.Context) { c.NextTrust(ctx) }},

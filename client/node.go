@@ -256,6 +256,18 @@ func (c *Client) Link(ctx context.Context, height uint64, from uint32) ([]byte, 
 	return a.body, nil
 }
 
+// SignedHeader returns the encoded header of a height with its validators and all
+// votes, as package verify encodes it; [verify.Follow] judges it. The error is
+// not-found for a height that has no block yet, or whose block the node does not
+// keep.
+func (c *Client) SignedHeader(ctx context.Context, height uint64) ([]byte, error) {
+	a, err := c.call(ctx, http.MethodGet, "/v1/headers/"+strconv.FormatUint(height, 10), nil, "", nil, verify.HeaderMediaType)
+	if err != nil {
+		return nil, err
+	}
+	return a.body, nil
+}
+
 // Resolve fetches a code's record with its proof, or the proof that the code is
 // not allocated, and judges it by a version of the trust root at the time now.
 // Look at the result's verdict first: the error only tells that there is nothing

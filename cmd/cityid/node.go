@@ -35,9 +35,12 @@ func nodeCommand() *command {
 			},
 			{
 				name: "join", args: "FOLDER", short: "set a node up that follows a network without a vote, and answers",
-				long:     "It takes all blocks from its peers, checks and carries them out itself, and so proves what it answers.\nThe apex can give it a vote later: cityid network validators.",
-				examples: []string{"cityid node join /srv/cityid --genesis genesis.json --expect 3b0c… --peer 51a0…@node.example.cn:26656"},
-				setup:    nodeJoin,
+				long: "It takes all blocks from its peers, checks and carries them out itself, and so proves what it answers.\nWith --fast-from it begins with the state of its peers instead, proven by headers that follow from the trust root;\nit then knows no block or transaction from before.\nThe apex can give it a vote later: cityid network validators.",
+				examples: []string{
+					"cityid node join /srv/cityid --genesis genesis.json --expect 3b0c… --peer 51a0…@node.example.cn:26656",
+					"cityid node join /srv/cityid --genesis genesis.json --expect 3b0c… --peer 51a0…@node.example.cn:26656 --fast-from https://id.example.cn --fast-trust trust.json",
+				},
+				setup: nodeJoin,
 			},
 			{
 				name: "start", args: "FOLDER", short: "start the node and answer over HTTP until interrupted",
@@ -73,6 +76,7 @@ type startFlags struct {
 	chain     chain.Config
 	serve     serving
 	desk      deskFlags
+	fast      fastFlags
 	peers     list
 	allowed   list
 	siteNames list
@@ -102,6 +106,8 @@ func (n *startFlags) setup(f *flags) {
 	f.BoolVar(&cfg.Closed, "p2p-closed", false, "turn away nodes that are neither peers nor allowed")
 	f.Var(&n.allowed, "allow", "with --p2p-closed: the `id` of a node that may connect; several times")
 	f.DurationVar(&cfg.Heartbeat, "heartbeat", chain.DefaultHeartbeat, "after how long an idle network makes an empty block")
+	f.IntVar(&cfg.Snapshots, "snapshots", chain.DefaultSnapshots, "after how many blocks to take a new snapshot for others to begin with; 0 for none")
+	n.fast.setup(f)
 	f.BoolVar(&s.NoIndex, "no-index", false, "keep no search index and answer no searches; only with --no-pages")
 	s.Data.setup(f)
 	f.StringVar(&s.Admin, "admin-listen", "", "`address` of loopback on which to tell whoever runs the node how it is: /livez, /readyz, /metrics, /debug/pprof")
@@ -147,6 +153,12 @@ func (n *startFlags) check(dir string) (err error) {
 	if len(n.allowed) > 0 && !cfg.Closed {
 		return usagef("--allow goes with --p2p-closed: without it every node may connect")
 	}
+	if cfg.Snapshots < 0 {
+		return usagef("--snapshots %d: want 0 or more", cfg.Snapshots)
+	}
+	if cfg.Snapshots == 0 {
+		cfg.Snapshots = -1 // which 0 is to the chain
+	}
 	cfg.Home, cfg.Peers, cfg.Allowed, cfg.Version = dir, n.peers, n.allowed, version
 	return nil
 }
@@ -174,6 +186,12 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 		}
 		if err == nil {
 			err = n.desk.open(ctx, f, &n.serve.Pages)
+		}
+		if err == nil && len(n.fast.from)+len(n.fast.trust) > 0 {
+			var g *chain.Genesis
+			if g, err = chain.ReadGenesis(args[0]); err == nil {
+				n.chain.Fast, err = n.fast.of(ctx, f, g)
+			}
 		}
 		if err != nil {
 			return explainSettings(err, settings)

@@ -43,6 +43,9 @@ type nodeConfig struct {
 	P2PClosed   *bool    `json:"p2p_closed,omitempty" flag:"p2p-closed"`
 	Allowed     []string `json:"allowed,omitempty" flag:"allow"`
 	Heartbeat   *string  `json:"heartbeat,omitempty" flag:"heartbeat"`
+	Snapshots   *int     `json:"snapshots,omitempty" flag:"snapshots"`
+	FastFrom    []string `json:"fast_from,omitempty" flag:"fast-from"`
+	FastTrust   *string  `json:"fast_trust,omitempty" flag:"fast-trust" is:"file"`
 
 	NoPages   *bool    `json:"no_pages,omitempty" flag:"no-pages"`
 	NoIndex   *bool    `json:"no_index,omitempty" flag:"no-index"`

@@ -338,6 +338,8 @@ func nodeJoin(f *flags) func(context.Context, []string) error {
 	f.StringVar(&n.genesis, "genesis", "", "genesis `file` of the network")
 	f.StringVar(&n.expect, "expect", "", "the `hash` it must have, as the institutions tell it")
 	n.links.setup(f)
+	var fast fastFlags
+	fast.setup(f)
 	return func(ctx context.Context, args []string) error {
 		if len(args) != 1 || n.genesis == "" || n.expect == "" || len(n.links.peers)+len(n.links.parts) == 0 {
 			return usagef("want the folder of the new node, --genesis FILE, --expect HASH, and at least one --peer id@host:port or --part FILE")
@@ -346,7 +348,15 @@ func nodeJoin(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		return n.takeGenesis(ctx, args[0], g)
+		if err := fast.check(ctx, f, g); err != nil {
+			return err
+		}
+		// After the genesis, without which there is no node: a stop in between leaves
+		// one that takes all blocks.
+		if err := n.takeGenesis(ctx, args[0], g); err != nil {
+			return err
+		}
+		return fast.keep(ctx, args[0])
 	}
 }
 

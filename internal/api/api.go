@@ -35,6 +35,7 @@
 //	                                  &facets=false &after=CURSOR &limit=20 (to 100)
 //	GET  /v1/datasets/{code}          DatasetAnswer; or one of the documents as the gateway serves it: ?part=description|schema|policy
 //	GET  /v1/links/{height}           a link to the header of a height, for archiving a bundle; ?from=
+//	GET  /v1/headers/{height}         a signed header with its validators and all votes, for a node that begins with a snapshot
 //	GET  /v1/trust                    {"versions": [Trust, ...]}, the first version first
 //	GET  /v1/trust/{version}          Trust
 //	GET  /v1/trust/next               TrustStatement, for the quorum to sign as the next version
@@ -202,11 +203,13 @@ type Events interface {
 }
 
 // Proofs makes bundles, makes links to headers in the block log for an asker who
-// holds a version of the trust root, and holds the versions of the trust root,
+// holds a version of the trust root, gives signed headers as package verify encodes
+// them, and holds the versions of the trust root,
 // the first version first.
 type Proofs interface {
 	Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error)
 	Link(ctx context.Context, height uint64, from uint32) ([]byte, error)
+	SignedHeader(ctx context.Context, height uint64) ([]byte, error)
 	Trust(ctx context.Context) ([]cityid.Trust, error)
 	NextTrust(ctx context.Context) (*cityid.TrustStatement, error)
 }
@@ -314,6 +317,7 @@ func (h *handler) routes(writes *web.Limiter) []route {
 		{"/v1/datasets", get(jsonEndpoint(h.listDatasets))},
 		{"/v1/datasets/{code...}", get(h.dataset)},
 		{"/v1/links/{height}", get(h.link)},
+		{"/v1/headers/{height}", get(h.signedHeader)},
 		{"/v1/trust", get(jsonEndpoint(h.trust))},
 		{"/v1/trust/next", get(jsonEndpoint(h.nextTrust))},
 		{"/v1/trust/{version}", get(jsonEndpoint(h.trustVersion))},

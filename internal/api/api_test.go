@@ -169,6 +169,10 @@ var reads = []struct {
 	{"/v1/links/latest", 400, "malformed"},
 	{"/v1/links/12?from=4294967296", 400, "malformed"},
 	{"/v1/links/12?at=3", 400, "malformed"},
+	{"/v1/headers/12", 200, "header 12"},
+	{"/v1/headers/latest", 400, "malformed"},
+	{"/v1/headers/12?from=1", 400, "malformed"},
+	{"/v1/headers", 404, "not-found"},
 	{"/v1/links/", 404, "not-found"}, {"/v1/links", 404, "not-found"},
 
 	{"/v1/trust", 200, `{"versions":[{"statement":{"version":1`},

@@ -225,6 +225,25 @@ func (h *handler) link(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+func (h *handler) signedHeader(w http.ResponseWriter, r *http.Request) error {
+	if _, err := web.Negotiate(r, verify.HeaderMediaType); err != nil {
+		return err
+	}
+	if _, err := parseQuery(r); err != nil {
+		return err
+	}
+	height, err := parsePathNumber(r, "height")
+	if err != nil {
+		return err
+	}
+	body, err := h.source.SignedHeader(r.Context(), height)
+	if err != nil {
+		return err
+	}
+	web.WriteBytes(w, r, http.StatusOK, verify.HeaderMediaType, body)
+	return nil
+}
+
 // trustVersions is the answer of /v1/trust.
 type trustVersions struct {
 	Versions []cityid.Trust `json:"versions"`

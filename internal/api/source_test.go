@@ -289,6 +289,10 @@ func (s *source) Link(_ context.Context, height uint64, from uint32) ([]byte, er
 	return []byte("link to " + strconv.FormatUint(height, 10)), s.fail
 }
 
+func (s *source) SignedHeader(_ context.Context, height uint64) ([]byte, error) {
+	return []byte("header " + strconv.FormatUint(height, 10)), s.fail
+}
+
 func (s *source) Trust(context.Context) ([]cityid.Trust, error) {
 	return slices.Clone(s.trust), s.fail
 }

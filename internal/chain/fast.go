@@ -35,6 +35,8 @@ type HeaderSource interface {
 	SignedHeader(ctx context.Context, height uint64) ([]byte, error)
 	// Trust returns the versions of the zone's trust root.
 	Trust(ctx context.Context) ([]cityid.Trust, error)
+	// Status tells the height the node is at.
+	Status(ctx context.Context) (*cityid.NodeStatus, error)
 }
 
 // Fast is how a node without blocks begins with a snapshot.
@@ -80,6 +82,39 @@ func newFastSync(g *Genesis, f *Fast, now func() time.Time) (*fastSync, error) {
 		return nil, fmt.Errorf("%w: the trust root is of chain %s, the genesis file founds %s", ErrForeignChain, c, g.Chain)
 	}
 	return &fastSync{chain: g.Chain, trust: f.Trust, sources: f.Sources, now: now, done: make(map[uint64]*verified)}, nil
+}
+
+// CheckFast asks the sources in turn for their latest header and reports its height
+// if it follows from the trust root: then a node can begin with a snapshot through
+// them, if peers serve one. The error says why none does.
+func CheckFast(ctx context.Context, g *Genesis, f *Fast) (uint64, error) {
+	s, err := newFastSync(g, f, time.Now)
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, from := range f.Sources {
+		height, err := s.latest(ctx, from)
+		if err == nil {
+			return height, nil
+		}
+		errs = append(errs, err)
+	}
+	return 0, errors.Join(errs...)
+}
+
+// latest returns the height of the latest header of a source, once it has a few
+// blocks, after verifying it and those before it.
+func (f *fastSync) latest(ctx context.Context, from HeaderSource) (uint64, error) {
+	status, err := from.Status(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if status.Height < 4 {
+		return 0, fmt.Errorf("the chain is at height %d: there is nothing to begin with yet", status.Height)
+	}
+	_, err = f.ask(ctx, from, status.Height-3)
+	return status.Height - 1, err
 }
 
 // latestTrust follows the versions of the trust root that a source gives, from the

@@ -119,6 +119,9 @@ func TestFastJoin(t *testing.T) {
 	}
 	cfg.Fast = &chain.Fast{Trust: trust, Sources: []chain.HeaderSource{failing{}, w.Nodes[1]}, Patience: time.Minute}
 
+	if at, err := chain.CheckFast(ctx, g, cfg.Fast); err != nil || at < last.Height {
+		t.Errorf("the network is joined at height %d: %v", at, err)
+	}
 	if os.Getenv("CITYID_TEST") == "long" {
 		crashInTheMiddle(t, cfg)
 	}
@@ -197,6 +200,9 @@ func (failing) SignedHeader(context.Context, uint64) ([]byte, error) {
 	return nil, errors.New("not reached")
 }
 func (failing) Trust(context.Context) ([]cityid.Trust, error) { return nil, errors.New("not reached") }
+func (failing) Status(context.Context) (*cityid.NodeStatus, error) {
+	return nil, errors.New("not reached")
+}
 
 func waitFor(t *testing.T, n *chain.Node, height uint64) uint64 {
 	t.Helper()
