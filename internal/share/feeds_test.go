@@ -377,13 +377,13 @@ func TestLyingFeed(t *testing.T) {
 			var at ledger.Subscription
 			failed := ""
 			w.await("what it is about", func() bool {
-				var err error
-				if at, err = w.take.Ledger().Subscription(t.Context(), w.feed()); err != nil {
-					t.Fatal(err)
-				}
 				failed = ""
 				if list := ask[share.Latest](w, "/v1/latest", url.Values{}).Feeds; len(list) == 1 {
 					failed = list[0].Failed
+				}
+				var err error
+				if at, err = w.take.Ledger().Subscription(t.Context(), w.feed()); err != nil {
+					t.Fatal(err)
 				}
 				_, end := given.Load("b")
 				return failed != "" || c.says == "" && end && at.Events == c.stored
