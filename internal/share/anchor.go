@@ -74,21 +74,26 @@ func (g *Gateway) anchorNext(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	receipt, err := first(ctx, g.view.nodes, inquiry[*cityid.Receipt]{patience: anchorTimeout / 2, ask: func(ctx context.Context, n Node) (*cityid.Receipt, error) {
+	receipt, node, err := firstOf(ctx, g.view.nodes, inquiry[*cityid.Receipt]{patience: anchorTimeout / 2, ask: func(ctx context.Context, n Node) (*cityid.Receipt, error) {
 		return n.Submit(ctx, cityid.MustMarshal(tx), true)
 	}})
 	if err == nil {
 		err = receipt.Err()
 	}
-	if err == nil && receipt.Height > 0 {
-		return false, g.ledger.MarkAnchored(ctx, b.Sequence, b.Root, receipt.ID, receipt.Height, receipt.Time)
+	// What a node says of the transaction counts when the chain shows it, and otherwise
+	// another one is asked next time: this one may lie, whatever it says. A transaction
+	// that was refused may have got there before, without this gateway getting to know.
+	known, look := g.anchored(ctx, &op)
+	if look == nil && known != nil {
+		id := cityid.Digest{}
+		if err == nil && receipt.Height == known.Changed.Height {
+			id = receipt.ID
+		}
+		return false, g.ledger.MarkAnchored(ctx, b.Sequence, b.Root, id, known.Changed.Height, known.Changed.Time)
 	}
-	// It may have got there before, without this gateway getting to know.
-	if known, look := g.anchored(ctx, &op); look == nil && known != nil {
-		return false, g.ledger.MarkAnchored(ctx, b.Sequence, b.Root, cityid.Digest{}, known.Changed.Height, known.Changed.Time)
-	}
+	g.view.nodes.blame(node)
 	if err == nil {
-		err = cityid.Errorf(cityid.ErrUnavailable, "no block holds the transaction yet")
+		err = cityid.Errorf(cityid.ErrUnavailable, "a node says that a block holds the transaction, and none proves it yet")
 	}
 	return false, err
 }

@@ -61,6 +61,13 @@ func (n *nodes) note(i int, failed bool) {
 	}
 }
 
+// blame lets a node be asked last for a while.
+func (n *nodes) blame(i int) {
+	if i >= 0 {
+		n.note(i, true)
+	}
+}
+
 // inquiry is what one node after the other is asked.
 type inquiry[T any] struct {
 	ask      func(context.Context, Node) (T, error)
@@ -73,12 +80,19 @@ type inquiry[T any] struct {
 // gives an answer that is enough. If none does, the best there is counts. That
 // something is not found is an answer, if no node knows better.
 func first[T any](ctx context.Context, n *nodes, q inquiry[T]) (T, error) {
+	got, _, err := firstOf(ctx, n, q)
+	return got, err
+}
+
+// firstOf is first, and says which node gave the answer; -1: none.
+func firstOf[T any](ctx context.Context, n *nodes, q inquiry[T]) (T, int, error) {
 	type reply struct {
 		node int
 		got  T
 		err  error
 	}
 	var best *T
+	by := -1 // whose that is
 	var none T
 	var failed error
 	ctx, cancel := context.WithCancel(ctx)
@@ -110,10 +124,10 @@ func first[T any](ctx context.Context, n *nodes, q inquiry[T]) (T, error) {
 			}
 			switch {
 			case r.err == nil && (q.enough == nil || q.enough(r.got)):
-				return r.got, nil
+				return r.got, r.node, nil
 			case r.err == nil:
 				if best == nil || q.better(r.got, *best) {
-					best = &r.got
+					best, by = &r.got, r.node
 				}
 			case failed == nil || !errors.Is(r.err, cityid.ErrNotFound):
 				failed = r.err
@@ -132,10 +146,10 @@ func first[T any](ctx context.Context, n *nodes, q inquiry[T]) (T, error) {
 		}
 	}
 	if best != nil {
-		return *best, nil
+		return *best, by, nil
 	}
 	if failed == nil { // none was asked: ctx had ended before
 		failed = context.Cause(ctx)
 	}
-	return none, failed
+	return none, -1, failed
 }

@@ -14,6 +14,7 @@ import (
 	"cityid/internal/chain"
 	"cityid/internal/chain/chaintest"
 	"cityid/internal/share"
+	"cityid/verify"
 )
 
 // badNode is a node that lies, or lags, where its fields say so.
@@ -21,7 +22,15 @@ type badNode struct {
 	share.Node
 	bundle    func(context.Context, cityid.BundleQuery) ([]byte, error)
 	agreement func(context.Context, cityid.Digest) (*cityid.AgreementAnswer, error)
+	submit    func(context.Context, []byte) (*cityid.Receipt, error)
 	asked     atomic.Int32
+}
+
+func (n *badNode) Submit(ctx context.Context, raw []byte, wait bool) (*cityid.Receipt, error) {
+	if n.submit != nil {
+		return n.submit(ctx, raw)
+	}
+	return n.Node.Submit(ctx, raw, wait)
 }
 
 func (n *badNode) Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, error) {
@@ -158,6 +167,60 @@ func TestBadNodeAmongOthers(t *testing.T) {
 			t.Errorf("the node that %s was not asked", name)
 		}
 		w.later()
+	}
+}
+
+// TestAnchorBelievesNoNode lets a node say that a batch was anchored, or can not be,
+// where that is not so: the gateway takes its word for neither, and asks another one.
+func TestAnchorBelievesNoNode(t *testing.T) {
+	t.Parallel()
+	for name, submit := range map[string]func(context.Context, []byte) (*cityid.Receipt, error){
+		"says that it is in a block": func(context.Context, []byte) (*cityid.Receipt, error) {
+			return &cityid.Receipt{ID: cityid.Digest{1}, Height: 7, Time: 1, Provable: true}, nil
+		},
+		"says that it waits": func(context.Context, []byte) (*cityid.Receipt, error) {
+			return &cityid.Receipt{ID: cityid.Digest{1}}, nil
+		},
+		"says that it is refused": func(context.Context, []byte) (*cityid.Receipt, error) {
+			return &cityid.Receipt{ID: cityid.Digest{1}, Height: 7, Code: cityid.ErrNotPermitted, Message: "no"}, nil
+		},
+		"is broken": func(context.Context, []byte) (*cityid.Receipt, error) { return nil, errors.New("no") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.take.stop()
+			w.take.nodes = []share.Node{&badNode{Node: w.engine, submit: submit}, w.engine}
+			w.open(w.take)
+			w.engine.Advance(time.Second)
+			entry := w.fetched(w.agree(nil))
+			err := errors.New("not tried")
+			for range 3 {
+				if err != nil {
+					err = w.take.Anchor(t.Context())
+				}
+				p, look := w.engine.Anchors(t.Context(), cityid.AnchorQuery{Party: consumer, Log: "gw-1", Limit: 10})
+				if look != nil {
+					t.Fatal(look)
+				}
+				if n := w.take.Ledger().Stats().Anchored; n != uint64(len(p.Anchors)) {
+					t.Fatalf("%d anchors are on the chain, %d are said to be; %v", len(p.Anchors), n, err)
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.engine.Settle(); err != nil {
+				t.Fatal(err)
+			}
+			e, err := w.take.Evidence(t.Context(), entry)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r := share.CheckEvidence(e, w.trust(), w.engine.Now()); r.Verdict != verify.Valid {
+				t.Errorf("%s: %s", r.Verdict, r.Message)
+			}
+		})
 	}
 }
 
