@@ -4,6 +4,7 @@ package share_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -323,6 +324,82 @@ func TestAcknowledgementsByInstance(t *testing.T) {
 	})
 	if posts.Load() != 2 {
 		t.Errorf("it took %d messages to two gateways", posts.Load())
+	}
+}
+
+// TestHangingGateway lets one of a provider's gateways take acknowledgements and never
+// answer: those that others wait for are not held up.
+func TestHangingGateway(t *testing.T) {
+	w := newWorld(t)
+	id := w.agree(nil)
+	other := &city{code: w.give.code, key: w.give.key, cfg: w.give.cfg, front: new(front)}
+	other.cfg.Data, other.cfg.Log = t.TempDir(), "gw-2"
+	w.openInstance(other)
+	w.engine.Advance(12 * time.Second)
+	w.relink(w.give.front.url, other.front.url)
+	var hung, ended atomic.Int32
+	answers := *other.front.handler.Load()
+	other.front.put(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			io.Copy(io.Discard, r.Body)
+			hung.Add(1)
+			<-r.Context().Done()
+			ended.Add(1)
+			return
+		}
+		answers.ServeHTTP(rw, r)
+	}))
+	fetch := func() {
+		t.Helper()
+		f, err := w.take.Fetch(t.Context(), id, "/latest", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Body.Close()
+	}
+	restore := w.give.front.without("/")
+	fetch()
+	w.await("the acknowledgement that hangs", func() bool { return hung.Load() == 1 })
+	restore()
+	for range 3 {
+		fetch()
+		w.await("the acknowledgement at the other", func() bool { return w.give.Ledger().Stats().Unacknowledged == 0 })
+	}
+	if ended.Load() != 0 {
+		t.Error("it was waited for")
+	}
+	other.front.server.CloseClientConnections()
+}
+
+// TestRefusalsFillNoLog asks again and again, under a good signature, for what is not
+// allowed: after so many refusals none is signed and written down any more.
+func TestRefusalsFillNoLog(t *testing.T) {
+	w := newWorld(t)
+	id, other := w.agree(nil), w.agree(func(t *cityid.Terms) { t.Nonce = cityid.Nonce{2} })
+	signed := 0
+	for range 130 {
+		got := w.ordered(w.order(id, "/secret"))
+		if got.status != http.StatusForbidden {
+			t.Fatal(got)
+		}
+		if got.signed() {
+			signed++
+		}
+	}
+	if n := w.give.Ledger().Stats().Refused; signed != 100 || n != 100 {
+		t.Errorf("%d refusals are signed, %d written down", signed, n)
+	}
+	w.pass(25 * time.Second)
+	for i, want := range []bool{true, true, false} {
+		if got := w.ordered(w.order(id, "/secret")); got.signed() != want {
+			t.Errorf("25 s later, refusal %d: %v", i, got)
+		}
+	}
+	if got := w.ordered(w.order(id, "/latest")); got.status != 200 || !got.signed() {
+		t.Errorf("what is allowed: %v", got)
+	}
+	if got := w.ordered(w.order(other, "/secret")); !got.signed() {
+		t.Errorf("under another agreement: %v", got)
 	}
 }
 
