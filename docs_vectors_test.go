@@ -35,6 +35,7 @@ var docVectors = map[string]func(*testing.T) []line{
 	"tx": txVector, "possession": possessionVector, "proposal": proposalVector, "map": mapVector, "range": rangeVector,
 	"log": logVector, "state-keys": stateKeysVector, "header": headerVector, "trust": trustVector, "part": partVector,
 	"terms": termsVector, "batch": batchVector, "purpose": purposeVector, "label": labelVector, "mark": sourceMarkVector, "import": importVector, "report": reportVector, "receipt": receiptVector,
+	"upgrade": upgradeVector,
 }
 
 // exampleKey is the ed25519 key whose secret is 32 octets of one value.
@@ -290,6 +291,24 @@ func stateKeysVector(*testing.T) []line {
 		hexLine("agreement 0909…", cityid.AgreedKey(nines)), hexLine("requests of MA.156", cityid.RequestsKey(c)),
 		hexLine("batch 3 of log main of MA.156", cityid.AnchorKey(c, "main", 3)), hexLine("log main of MA.156", cityid.AnchorHeadKey(c, "main")),
 		hexLine("trust root 2", cityid.TrustKey(2)), hexLine("transactions of block 12", cityid.RecentKey(12)), hexLine("block log", cityid.BlockLogKey),
+	}
+}
+
+func upgradeVector(t *testing.T) []line {
+	plan := cityid.Upgrade{Version: 2, Height: 500000, Release: "cityid 2.0", Href: "https://example.cn/cityid-2", Digest: cityid.Digest(bytes.Repeat([]byte{9}, 32))}
+	before := cityid.Ruleset{Revision: 1, Version: 1, Plan: &plan}
+	if err := plan.Check(cityid.Ruleset{Version: 1}, 499000, 1000); err != nil {
+		t.Error(err)
+	}
+	after := before.At(plan.Height)
+	if same := before.At(plan.Height - 1); same.Plan == nil || after.Plan != nil || after.Version != plan.Version {
+		t.Errorf("before %+v, after %+v", same, after)
+	}
+	op := func(x cityid.SetUpgrade) []byte { return cityid.MustMarshal(&cityid.Operation{SetUpgrade: &x}) }
+	return []line{
+		hexLine("plan version 2 for block 500000", op(cityid.SetUpgrade{Plan: &plan})), hexLine("cancel it", op(cityid.SetUpgrade{Revision: 1})),
+		hexLine("key of the rules", cityid.RulesetKey), hexLine("its value once planned", cityid.MustMarshal(&before)),
+		hexLine("read at block 500000, as it is written next", cityid.MustMarshal(&after)),
 	}
 }
 

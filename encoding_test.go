@@ -82,6 +82,7 @@ func sampleOperations() []Operation {
 		{SetParams: &SetParams{Revision: 1, Params: &DefaultParams, Rule: sampleRule(), Schemes: []Scheme{*sampleScheme()}}},
 		{SetValidators: &SetValidators{Revision: 1, Validators: []Validator{{Key: sampleKey(3), Power: 10, Owner: c}}}},
 		{SetTrust: &SetTrust{Trust: *sampleTrust()}},
+		{SetUpgrade: &SetUpgrade{Revision: 1, Plan: &Upgrade{Version: 2, Height: 9000, Release: "cityid 2", Href: "https://example.cn/notes", Digest: Digest{3}}}},
 	}
 }
 
@@ -131,6 +132,7 @@ func samples() []any {
 		sampleRule(), sampleScheme(), sampleTrust(), &Params{Revision: 1, TxLifetime: 600, ServiceLevel: 5},
 		&ValidatorSet{Revision: 1, Validators: []Validator{{Key: sampleKey(1), Power: 1}}, Changed: 7},
 		&Counters{Proposals: 1, Trust: 2, Applications: 3}, &BlockLog{First: 1, Size: 2, Root: Digest{3}},
+		&Ruleset{Revision: 2, Version: 3, Since: 4, Plan: &Upgrade{Version: 4, Height: 5, Release: "r", Href: "https://example.cn/", Digest: Digest{6}}},
 		&Recent{Expires: 1, IDs: []Digest{{1}, {2}}},
 	}
 }

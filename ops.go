@@ -42,6 +42,7 @@ type Operation struct {
 	AnchorReceipts   *AnchorReceipts    `cbor:"22,keyasint,omitempty" json:"anchor-receipts,omitempty"`
 	SetValidators    *SetValidators     `cbor:"31,keyasint,omitempty" json:"set-validators,omitempty"`
 	SetTrust         *SetTrust          `cbor:"32,keyasint,omitempty" json:"set-trust,omitempty"`
+	SetUpgrade       *SetUpgrade        `cbor:"33,keyasint,omitempty" json:"set-upgrade,omitempty"`
 }
 
 // Name returns the operation's name as JSON has it, or "" unless exactly one

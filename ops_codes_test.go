@@ -53,6 +53,7 @@ func TestOperationCodes(t *testing.T) {
 		{Operation{SetTrust: &SetTrust{Trust: Trust{Statement: TrustStatement{Zone: code("MA.156"), Quorum: Quorum{Members: []QuorumMember{
 			{Code: code("MA.156.9001"), Quorum: &Quorum{Members: []QuorumMember{{Code: code("MA.156.9002")}}}},
 		}}}}}}, []string{"MA.156", "MA.156.9001", "MA.156.9002"}, 0},
+		{Operation{SetUpgrade: &SetUpgrade{Plan: &Upgrade{Version: 2}}}, nil, 0},
 		{Operation{}, nil, 0},
 	}
 	covered := map[string]bool{}

@@ -143,12 +143,16 @@ type NodeStatus struct {
 	CatchingUp bool         `json:"catching_up"`
 	Trust      uint32       `json:"trust"` // latest version of the trust root
 	TrustHash  Digest       `json:"trust_hash"`
+	Rules      Ruleset      `json:"rules"`       // that the next block falls under, and what is planned
+	RulesKnown []uint32     `json:"rules_known"` // versions the node's program has
 	Started    time.Time    `json:"started"`
 }
 
-// Settings are the registry's parameters, rule and schemes.
+// Settings are the registry's parameters, rule and schemes, and the version of
+// the rules that the next block falls under.
 type Settings struct {
 	Params  Params   `json:"params"`
+	Rules   Ruleset  `json:"rules"`
 	Rule    Rule     `json:"rule"`
 	Schemes []Scheme `json:"schemes"`
 	AsOf    AsOf     `json:"as_of"`

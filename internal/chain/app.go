@@ -42,6 +42,16 @@
 // included: its own hash is known while it is carried out, and covers the state
 // before it, not after. The hashes of blocks in between wait beside the tree.
 //
+// # Upgrades
+//
+// The state says which version of the registry's rules the next block falls
+// under (cityid.Ruleset), and every header carries it as its app version. When
+// the apex has planned another version for a height, the header at that height
+// is the first with it. A node whose program does not have the version halts with
+// [ErrUpgrade] once the block before is committed, and neither votes for nor
+// carries out that block; it does not open again until the program has it, and
+// then goes on from there.
+//
 // # Home
 //
 // A node lives in one folder, made by [InitHome] and locked while it runs:
@@ -137,10 +147,6 @@ import (
 	"cityid/verify"
 )
 
-// appVersion is the version of the state machine's rules, which every header
-// carries.
-const appVersion = 1
-
 // readersTime is how long closing waits for questions being answered.
 const readersTime = 5 * time.Second
 
@@ -150,16 +156,17 @@ const readersTime = 5 * time.Second
 type Application struct {
 	abci.BaseApplication // the calls of vote extensions, unused
 
-	store   *store.Store
-	genesis *Genesis
-	log     *slog.Logger
-	clock   func() time.Time // for admitting to the mempool only; never for executing
-	cache   *verifyCache
-	track   *tracker
-	feed    *feed
-	known   map[string]bool // ids of nodes that may connect; nil: any
-	metrics *metrics
-	signing *signing // nil: there is no validator key to watch
+	store    *store.Store
+	genesis  *Genesis
+	versions registry.Versions // of the rules that this program has
+	log      *slog.Logger
+	clock    func() time.Time // for admitting to the mempool only; never for executing
+	cache    *verifyCache
+	track    *tracker
+	feed     *feed
+	known    map[string]bool // ids of nodes that may connect; nil: any
+	metrics  *metrics
+	signing  *signing // nil: there is no validator key to watch
 	// syncing says whether blocks are fetched from others. CometBFT ends the
 	// process then when a block can not be carried out, so the goroutine that
 	// fetches them is ended instead, and the node halts as it does otherwise.
@@ -182,6 +189,7 @@ type Application struct {
 
 	mu    sync.RWMutex
 	head  head                  // what is committed
+	next  upcoming              // what the block after it falls under
 	way   []verify.SignedHeader // leads to the blocks of a node that began with a snapshot; not changed in place
 	evict func([]types.TxKey)   // takes transactions out of the mempool; nil before there is one
 
@@ -215,10 +223,14 @@ func refusedKey(at cityid.Time, height uint64) []byte {
 func blockKey(height uint64) []byte { return binary.BigEndian.AppendUint64([]byte("b"), height) }
 
 // newApplication returns the application over a store, which holds nothing yet
-// or a state that descends from the genesis.
-func newApplication(st *store.Store, g *Genesis, log *slog.Logger, clock func() time.Time) (a *Application, err error) {
+// or a state that descends from the genesis. It knows the versions of the rules
+// given, or all of this program if there are none.
+func newApplication(st *store.Store, g *Genesis, log *slog.Logger, clock func() time.Time, versions registry.Versions) (a *Application, err error) {
+	if versions == nil {
+		versions = registry.KnownRules()
+	}
 	a = &Application{
-		store: st, genesis: g, log: log, clock: clock,
+		store: st, genesis: g, log: log, clock: clock, versions: versions,
 		cache: newVerifyCache(verifiedSignatures), track: newTracker(), metrics: newMetrics(),
 		failed: make(chan struct{}),
 	}
@@ -229,7 +241,8 @@ func newApplication(st *store.Store, g *Genesis, log *slog.Logger, clock func() 
 	}
 	a.feed = newFeed(0, maxChanged)
 	if raw == nil {
-		return a, nil
+		a.next = a.upcoming(unfounded{}, 1)
+		return a, a.next.err
 	}
 	if err := cityid.UnmarshalTrusted(raw, &a.head); err != nil {
 		return nil, fmt.Errorf("read the state's height: %w", err)
@@ -247,6 +260,9 @@ func newApplication(st *store.Store, g *Genesis, log *slog.Logger, clock func() 
 		return nil, err
 	}
 	defer view.Close()
+	if a.next = a.upcoming(reader{view}, a.head.Height+1); a.next.err != nil {
+		return nil, a.next.err
+	}
 	return a, registry.Recorded(reader{view}, a.track.remember)
 }
 
@@ -321,7 +337,7 @@ func (a *Application) committed() head {
 // after it.
 func (a *Application) Info(context.Context, *abci.RequestInfo) (*abci.ResponseInfo, error) {
 	h := a.committed()
-	r := &abci.ResponseInfo{Data: "cityid", AppVersion: appVersion, LastBlockHeight: int64(h.Height)}
+	r := &abci.ResponseInfo{Data: "cityid", AppVersion: uint64(a.upcomingRules().version), LastBlockHeight: int64(h.Height)}
 	if h.Height > 0 {
 		r.LastBlockAppHash = h.AppHash[:]
 	}
@@ -374,13 +390,16 @@ func (a *Application) Commit(context.Context, *abci.RequestCommit) (_ *abci.Resp
 		a.metrics.interval.Observe(s.time.Sub(before.time()).Seconds())
 	}
 	a.mu.Lock()
-	a.head = next
+	a.head, a.next = next, s.next
 	a.mu.Unlock()
 	a.feed.committed(s.height, codes)
 	if a.snapshotDue(s) {
 		a.takeSnapshot()
 	}
 	a.drop(a.track.committed(s))
+	if s.next.err != nil {
+		a.fail(s.next.err) // before anybody votes for the next block
+	}
 	return &abci.ResponseCommit{}, nil
 }
 
@@ -430,7 +449,11 @@ func (a *Application) admit(tx *cityid.Tx, body *cityid.Body) error {
 		return cityid.Errorf(cityid.ErrUnavailable, "the chain has no block yet")
 	}
 	now := max(cityid.TimeOf(h.time()), cityid.TimeOf(a.clock()))
-	block := registry.Block{Chain: a.genesis.Chain, Height: h.Height + 1, Time: now}
+	next := a.upcomingRules()
+	if next.err != nil {
+		return errClosed()
+	}
+	block := registry.Block{Chain: a.genesis.Chain, Height: h.Height + 1, Time: now, Rules: next.rules}
 	view, err := a.store.Latest()
 	if err != nil {
 		return errClosed()

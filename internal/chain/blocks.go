@@ -179,7 +179,7 @@ func (l *Local) Block(ctx context.Context, height uint64) (_ *cityid.Block, err 
 
 // blockTx says what became of a transaction in a block.
 func (l *Local) blockTx(height uint64, at cityid.Time, raw []byte) (*cityid.BlockTx, error) {
-	d := l.app.decodeOne(raw)
+	d := l.app.decodeOne(nil, raw)
 	r := cityid.Receipt{
 		ID: d.id, Height: height, Time: at, Operation: -1,
 		Provable: height <= l.app.track.provableHeight(),

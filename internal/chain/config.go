@@ -13,6 +13,7 @@ import (
 	cmtcfg "github.com/cometbft/cometbft/config"
 
 	"cityid"
+	"cityid/internal/registry"
 )
 
 // Defaults of [Config].
@@ -58,6 +59,9 @@ type Config struct {
 	// Fast lets a node without blocks begin with a snapshot; nil: it takes all
 	// blocks. Once the node has blocks it changes nothing.
 	Fast *Fast
+	// Rules are the versions of the registry's rules that the node knows; those of
+	// [registry.KnownRules] if nil. Others are for tests.
+	Rules registry.Versions
 	// Version is what Status reports as the program's version.
 	Version string
 	// Logger receives what operators should know; nothing if nil.

@@ -23,6 +23,7 @@ import (
 	"github.com/cometbft/cometbft/types"
 
 	"cityid"
+	"cityid/internal/registry"
 	"cityid/internal/store"
 )
 
@@ -44,6 +45,8 @@ type EngineConfig struct {
 	Dir string
 	// Mempool is as in Config.
 	Mempool int
+	// Rules is as in Config.
+	Rules registry.Versions
 	// Logger is as in Config.
 	Logger *slog.Logger
 }
@@ -88,7 +91,7 @@ func NewEngine(cfg EngineConfig) (e *Engine, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	app, err := newApplication(st, cfg.Genesis, cfg.Logger, e.Now)
+	app, err := newApplication(st, cfg.Genesis, cfg.Logger, e.Now, cfg.Rules)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("engine: %w", err), st.Close())
 	}
@@ -134,7 +137,7 @@ func (e *Engine) handshake(cfg EngineConfig, blockDB, stateDB dbm.DB) error {
 	if err != nil {
 		return err
 	}
-	log := cometLogger{log: cfg.Logger}
+	log := cometLogger{log: cfg.Logger, ended: e.app.outdated}
 	conns := proxy.NewAppConns(proxy.NewConnSyncLocalClientCreator(e.app), proxy.NopMetrics())
 	conns.SetLogger(log)
 	if err := conns.Start(); err != nil {
@@ -258,7 +261,7 @@ func (e *Engine) propose() (*proposal, error) {
 		return nil, fmt.Errorf("make block %d: %w", height, err)
 	}
 	if ok, err := e.exec.ProcessProposal(block, e.state); err != nil || !ok {
-		return nil, errors.Join(fmt.Errorf("block %d is refused", height), err)
+		return nil, errors.Join(fmt.Errorf("block %d is refused", height), err, e.app.failure())
 	}
 	p, err := e.decide(block)
 	if err != nil {

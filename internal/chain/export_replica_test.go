@@ -27,7 +27,7 @@ func OpenReplica(g *Genesis, fs vfs.FS, blocks, states dbm.DB) (*Engine, error) 
 		return nil, err
 	}
 	log := slog.New(slog.DiscardHandler)
-	app, err := newApplication(st, g, log, e.Now)
+	app, err := newApplication(st, g, log, e.Now, nil)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}

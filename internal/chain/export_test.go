@@ -13,6 +13,7 @@ import (
 
 	"cityid"
 	"cityid/header"
+	"cityid/internal/registry"
 	"cityid/internal/store"
 )
 
@@ -145,9 +146,10 @@ type Restoring struct {
 	fast *fastSync
 }
 
-// NewRestoring returns one over a store.
-func NewRestoring(st *store.Store, g *Genesis, from HeaderSource, now func() time.Time) (*Restoring, error) {
-	app, err := newApplication(st, g, slog.New(slog.DiscardHandler), now)
+// NewRestoring returns one over a store, of a program with some versions of the
+// rules; none: those of this one.
+func NewRestoring(st *store.Store, g *Genesis, from HeaderSource, now func() time.Time, versions ...registry.Rules) (*Restoring, error) {
+	app, err := newApplication(st, g, slog.New(slog.DiscardHandler), now, versions)
 	if err != nil {
 		return nil, err
 	}

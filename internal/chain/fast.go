@@ -267,6 +267,7 @@ func (f *fastSync) State(ctx context.Context, height uint64) (sm.State, error) {
 		LastHeightValidatorsChanged: next.Header.Height,
 		ConsensusParams:             *consensusParams(), LastHeightConsensusParamsChanged: current.Header.Height,
 	}
+	s.ConsensusParams.Version.App = current.Header.Version.App
 	if got := s.ConsensusParams.Hash(); !bytes.Equal(got, current.Header.ConsensusHash[:]) {
 		return sm.State{}, fmt.Errorf("header %d names consensus parameters %s, and those of this version of the program are %X", current.Header.Height, current.Header.ConsensusHash, got)
 	}

@@ -35,6 +35,8 @@ type staged struct {
 	applied  []pooled           // of those that were applied
 	receipts []cityid.Receipt   // of all, except repetitions of one applied before and forged ones
 	signers  []cityid.PublicKey // who could have something applied
+	rules    *registry.Rules    // it falls under
+	next     upcoming           // what the next block falls under
 }
 
 // stage begins a block on the committed state, or on the genesis.
@@ -42,11 +44,17 @@ func (a *Application) stage(height uint64, at time.Time) (*staged, error) {
 	if h := a.committed().Height; height != h+1 {
 		return nil, fmt.Errorf("block %d does not follow block %d", height, h)
 	}
+	next := a.upcomingRules()
+	if next.err != nil {
+		return nil, next.err
+	}
 	batch, err := a.store.Begin()
 	if err != nil {
 		return nil, err
 	}
-	s := &staged{batch: batch, state: store.Must{ReadWriter: batch}, height: height, time: at, logged: batch.LogSize()}
+	s := &staged{
+		batch: batch, state: store.Must{ReadWriter: batch}, height: height, time: at, rules: next.rules, logged: batch.LogSize(),
+	}
 	if height == 1 {
 		// The state after the genesis is what header 1 commits to; block 1 is
 		// carried out on top of it.
@@ -67,13 +75,14 @@ type decodedTx struct {
 	err  error
 }
 
-// decode decodes the transactions of a block on all processors. With warm set
-// it verifies their signatures on the way, as far as they are not remembered.
-func (a *Application) decode(raws [][]byte, warm bool) []decodedTx {
+// decode decodes the transactions of a block, which falls under the rules, on all
+// processors. With warm set it verifies their signatures on the way, as far as they
+// are not remembered.
+func (a *Application) decode(rules *registry.Rules, raws [][]byte, warm bool) []decodedTx {
 	out := make([]decodedTx, len(raws))
 	a.inParallel(len(raws), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			out[i] = a.decodeOne(raws[i])
+			out[i] = a.decodeOne(rules, raws[i])
 		}
 		if warm {
 			a.warm(out[lo:hi])
@@ -82,22 +91,24 @@ func (a *Application) decode(raws [][]byte, warm bool) []decodedTx {
 	return out
 }
 
-// decodeOne decodes a transaction, unless it is kept decoded since it came to the
-// mempool: the key is a hash of all its octets, so it is the same. Should the decoder
-// panic, the transaction is one that can not be decoded, on every node alike.
-func (a *Application) decodeOne(raw []byte) (d decodedTx) {
+// decodeOne decodes a transaction of a block under the rules, unless it is kept
+// decoded since it came to the mempool: the key is a hash of all its octets, so it is
+// the same. Under nil rules it may be of any version. Should the decoder panic, the
+// transaction is one that can not be decoded, on every node alike.
+func (a *Application) decodeOne(rules *registry.Rules, raw []byte) (d decodedTx) {
 	d.key = types.Tx(raw).Key()
-	if p, ok := a.track.inPool(d.key); ok && p.tx != nil {
-		d.id, d.tx, d.body = p.id, p.tx, p.body
-		return d
-	}
 	defer func() {
 		if p := recover(); p != nil {
 			d.err = cityid.Errorf(cityid.ErrMalformed, "transaction can not be decoded")
 		}
 	}()
-	if d.tx, d.body, d.err = cityid.DecodeTx(raw); d.err == nil {
+	if p, ok := a.track.inPool(d.key); ok && p.tx != nil {
+		d.id, d.tx, d.body = p.id, p.tx, p.body
+	} else if d.tx, d.body, d.err = cityid.DecodeTx(raw); d.err == nil {
 		d.id = d.tx.ID()
+	}
+	if d.err == nil && rules != nil {
+		d.err = rules.Decodes(d.body)
 	}
 	return d
 }
@@ -138,6 +149,10 @@ func (a *Application) warm(list []decodedTx) {
 // first block has an old time.
 func (a *Application) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposal) (_ *abci.ResponsePrepareProposal, err error) {
 	defer a.guardRead(&err)
+	next := a.upcomingRules()
+	if next.err != nil {
+		return &abci.ResponsePrepareProposal{}, nil
+	}
 	now := cityid.TimeOf(req.Time)
 	latest := now + cityid.Time(a.txLifetime())
 	seen := make(map[cityid.Digest]bool, len(req.Txs))
@@ -148,7 +163,7 @@ func (a *Application) PrepareProposal(_ context.Context, req *abci.RequestPrepar
 		key := types.Tx(raw).Key()
 		p, ok := a.track.inPool(key)
 		if !ok {
-			d := a.decodeOne(raw)
+			d := a.decodeOne(next.rules, raw)
 			if d.err != nil || d.body.Chain != a.genesis.Chain {
 				drop = append(drop, key)
 				continue
@@ -190,13 +205,18 @@ func (a *Application) txLifetime() uint32 {
 }
 
 // ProcessProposal refuses blocks no honest proposer makes: with a transaction
-// that can not be decoded, is for another chain, or stands there twice.
+// that can not be decoded, is for another chain, or stands there twice. It refuses
+// all under rules that this program does not have.
 func (a *Application) ProcessProposal(_ context.Context, req *abci.RequestProcessProposal) (*abci.ResponseProcessProposal, error) {
 	reject := func(why string, args ...any) (*abci.ResponseProcessProposal, error) {
 		a.log.Warn("refused a proposed block", append([]any{"height", req.Height, "why", why}, args...)...)
 		return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_REJECT}, nil
 	}
-	txs := a.decode(req.Txs, false)
+	next := a.upcomingRules()
+	if next.err != nil {
+		return reject("its rules are unknown", "error", next.err)
+	}
+	txs := a.decode(next.rules, req.Txs, false)
 	ids := make(map[cityid.Digest]bool, len(txs))
 	for i, d := range txs {
 		switch {
@@ -261,11 +281,13 @@ func (a *Application) FinalizeBlock(_ context.Context, req *abci.RequestFinalize
 		return nil, err
 	}
 	s.root = cityid.Digest(root)
+	s.next = a.upcoming(s.state, s.height+1)
 	a.staged = s
 	return &abci.ResponseFinalizeBlock{
-		TxResults:        results,
-		ValidatorUpdates: validatorUpdates(before, registry.Validators(s.state)),
-		AppHash:          root[:],
+		TxResults:             results,
+		ValidatorUpdates:      validatorUpdates(before, registry.Validators(s.state)),
+		ConsensusParamUpdates: s.next.paramUpdates(s.rules),
+		AppHash:               root[:],
 	}, nil
 }
 
@@ -288,10 +310,10 @@ func (a *Application) execute(s *staged, req *abci.RequestFinalizeBlock) ([]*abc
 		txs = a.decoded
 		a.inParallel(len(txs), func(lo, hi int) { a.warm(txs[lo:hi]) })
 	} else {
-		txs = a.decode(req.Txs, true)
+		txs = a.decode(s.rules, req.Txs, true)
 	}
 	a.decoded, a.proposed = nil, nil
-	block := registry.Block{Chain: a.genesis.Chain, Height: s.height, Time: cityid.TimeOf(s.time)}
+	block := registry.Block{Chain: a.genesis.Chain, Height: s.height, Time: cityid.TimeOf(s.time), Rules: s.rules}
 	exec := registry.NewExecutor(s.state, block, a.track.isRecorded, a.cache.verify)
 	results := make([]*abci.ExecTxResult, len(txs))
 	for i := range txs {

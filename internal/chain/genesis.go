@@ -139,7 +139,7 @@ func consensusParams() *types.ConsensusParams {
 	p.Evidence.MaxAgeDuration = 21 * 24 * time.Hour
 	p.Evidence.MaxAgeNumBlocks = 100_000
 	p.Evidence.MaxBytes = 128 << 10
-	p.Version.App = appVersion
+	p.Version.App = cityid.FoundingRules
 	return p
 }
 

@@ -89,7 +89,7 @@ func (l *Local) asOf(h head) cityid.AsOf {
 
 // block is the block at whose time the state is read.
 func (l *Local) block(h head) registry.Block {
-	return registry.Block{Chain: l.app.genesis.Chain, Height: h.Height, Time: cityid.TimeOf(h.time())}
+	return registry.Block{Chain: l.app.genesis.Chain, Height: h.Height, Time: cityid.TimeOf(h.time()), Rules: l.app.upcomingRules().rules}
 }
 
 // Status says how the node is.
@@ -105,6 +105,7 @@ func (l *Local) Status(context.Context) (_ *cityid.NodeStatus, err error) {
 		Height: h.Height, Time: h.time(), AppHash: h.AppHash, Records: uint64(v.Len()),
 		Validators: registry.Validators(reader{v}), Mempool: l.pool.Size(), Peers: l.peers(),
 		CatchingUp: l.catchingUp(), Started: l.started,
+		Rules: registry.Ruleset(reader{v}, h.Height+1), RulesKnown: l.app.versions.Numbers(),
 	}
 	for _, x := range s.Validators.Validators {
 		if x.Key == l.validator {

@@ -20,6 +20,9 @@ const levelTrace = slog.LevelDebug - 4
 type cometLogger struct {
 	log   *slog.Logger
 	quiet bool // of a module whose errors are mostly the peers' doing
+	// ended reports whether the node has ended on purpose, so that what CometBFT
+	// reports as errors follows from it. nil: never.
+	ended func() bool
 }
 
 var _ cmtlog.Logger = cometLogger{}
@@ -45,7 +48,7 @@ func (l cometLogger) Info(msg string, kv ...any) {
 
 func (l cometLogger) Error(msg string, kv ...any) {
 	level := slog.LevelError
-	if l.quiet {
+	if l.quiet || l.ended != nil && l.ended() {
 		level = slog.LevelDebug
 	}
 	for _, n := range shutdownNoise {
@@ -65,5 +68,5 @@ func (l cometLogger) With(kv ...any) cmtlog.Logger {
 			quiet = peerModules[name]
 		}
 	}
-	return cometLogger{log: l.log.With(kv...), quiet: quiet}
+	return cometLogger{log: l.log.With(kv...), quiet: quiet, ended: l.ended}
 }

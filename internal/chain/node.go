@@ -97,7 +97,7 @@ func open(cfg Config, between func(abci.Application) abci.Application) (n *Node,
 	if err != nil {
 		return n, err
 	}
-	app, err := newApplication(st, g, cfg.Logger, time.Now)
+	app, err := newApplication(st, g, cfg.Logger, time.Now, cfg.Rules)
 	if err != nil {
 		return n, errors.Join(err, st.Close())
 	}
@@ -167,7 +167,7 @@ func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValid
 		func() (*types.GenesisDoc, error) { return doc, nil },
 		n.databases.provide,
 		cmtnode.DefaultMetricsProvider(cfg.Instrumentation),
-		cometLogger{log: n.cfg.Logger},
+		cometLogger{log: n.cfg.Logger, ended: n.app.outdated},
 		options...,
 	)
 	if err != nil {

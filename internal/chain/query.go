@@ -416,6 +416,6 @@ func (l *Local) Settings(context.Context) (_ *cityid.Settings, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.AsOf = l.asOf(h)
+	s.Rules, s.AsOf = registry.Ruleset(reader{v}, h.Height+1), l.asOf(h)
 	return s, nil
 }

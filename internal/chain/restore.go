@@ -70,7 +70,7 @@ func (a *Application) OfferSnapshot(_ context.Context, req *abci.RequestOfferSna
 		return nil, err
 	}
 	a.mu.Lock()
-	a.head = head{}
+	a.head, a.next = head{}, a.upcoming(unfounded{}, 1)
 	a.mu.Unlock()
 	a.restoring = &restoring{into: into, height: s.Height, root: merkle.Hash(req.AppHash), chunks: s.Chunks, start: []byte{}}
 	a.log.Info("taking in a snapshot", "height", s.Height, "chunks", s.Chunks)
@@ -154,8 +154,12 @@ func (a *Application) restored(r *restoring) error {
 	if err := registry.Recorded(reader{view}, a.track.remember); err != nil {
 		return err
 	}
+	upcoming := a.upcoming(reader{view}, r.height+1)
+	if upcoming.err != nil {
+		return upcoming.err
+	}
 	a.mu.Lock()
-	a.head, a.way = next, way
+	a.head, a.next, a.way = next, upcoming, way
 	a.mu.Unlock()
 	a.feed.restored(r.height)
 	a.log.Info("took in a snapshot", "height", r.height, "entries", view.Len())

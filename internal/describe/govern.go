@@ -34,6 +34,31 @@ func (s *speech) governing(op *cityid.Operation) {
 	if t := op.SetTrust; t != nil {
 		s.trust(&t.Trust)
 	}
+	if u := op.SetUpgrade; u != nil {
+		if u.Plan == nil {
+			s.say("upgrade-cancel", u.Revision)
+			return
+		}
+		s.upgrade(u.Plan)
+		s.depth++
+		s.say("upgrade-revision", u.Revision)
+		s.depth--
+	}
+}
+
+// Upgrade says what is planned, and what to install.
+func Upgrade(lang string, u *cityid.Upgrade) []Line {
+	s := in(lang)
+	s.upgrade(u)
+	return s.lines
+}
+
+func (s *speech) upgrade(u *cityid.Upgrade) {
+	s.under(func() {
+		s.say("upgrade-release", u.Release)
+		s.text("upgrade-href", u.Href)
+		s.digest("upgrade-digest", u.Digest)
+	}, "upgrade", u.Height, u.Version)
 }
 
 func (s *speech) settings(p *cityid.Params, r *cityid.Rule, schemes []cityid.Scheme) {
@@ -63,6 +88,9 @@ func (s *speech) params(p *cityid.Params) {
 	s.say("intake-limit", p.IntakeLimit)
 	if p.ServiceLevel != 0 {
 		s.say("service-level", plain(s.duration(p.ServiceLevel)))
+	}
+	if p.UpgradeNotice != 0 {
+		s.say("upgrade-notice", p.UpgradeNotice)
 	}
 }
 

@@ -153,6 +153,7 @@ func TestEmptyPlaces(t *testing.T) {
 		{Allocate: &cityid.Allocate{Items: make([]cityid.Allocation, 2)}}, {Amend: &cityid.Amend{}}, {SetStatus: &cityid.SetStatus{}},
 		{Rekey: &cityid.Rekey{}}, {Veto: &cityid.Veto{}}, {Map: &cityid.Map{}}, {Attest: &cityid.Attest{}}, {Seal: &cityid.Seal{}},
 		{Unseal: &cityid.Unseal{}}, {SetParams: &cityid.SetParams{}}, {SetValidators: &cityid.SetValidators{}}, {SetTrust: &cityid.SetTrust{}},
+		{SetUpgrade: &cityid.SetUpgrade{}}, {SetUpgrade: &cityid.SetUpgrade{Plan: &cityid.Upgrade{}}},
 		{AgreementRequest: &cityid.AgreementRequest{}}, {AgreementGrant: &cityid.AgreementDecision{}}, {AgreementRefuse: &cityid.AgreementDecision{}},
 		{AgreementRevoke: &cityid.AgreementDecision{}}, {AnchorReceipts: &cityid.AnchorReceipts{}},
 		{Propose: &cityid.Propose{Operations: []cityid.Operation{{}}}},

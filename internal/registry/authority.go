@@ -57,6 +57,7 @@ func only(claims ...claim) []way { return []way{{direct, claims}} }
 //	veto             a recovery: the code; with override, the parent's parent. A holder's retirement: the parent
 //	set-params       the apex
 //	set-validators   the apex
+//	set-upgrade      the apex
 //
 // The decider of an allocation is the parent, or the apex where the
 // distribution rule says so. Applications and proposals are in proposals.go:
@@ -98,7 +99,7 @@ func (w *work) ways(op *cityid.Operation) ([]way, error) {
 		return w.waysToRekey(op.Rekey)
 	case op.Veto != nil:
 		return w.waysToVeto(op.Veto)
-	case op.SetParams != nil, op.SetValidators != nil:
+	case op.SetParams != nil, op.SetValidators != nil, op.SetUpgrade != nil:
 		return only(claim{code: w.apex}), nil
 	}
 	return nil, cityid.Errorf(cityid.ErrInvalid, "%s can not stand here", op.Name())

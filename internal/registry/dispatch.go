@@ -69,6 +69,8 @@ func (w *work) carryOut(op *cityid.Operation, how wayKind, actor cityid.KeySet, 
 		return w.setParams(op.SetParams)
 	case op.SetValidators != nil:
 		return w.setValidators(op.SetValidators)
+	case op.SetUpgrade != nil:
+		return w.setUpgrade(op.SetUpgrade)
 	}
 	return cityid.Errorf(cityid.ErrUnsupported, "%s is not applied by this version", op.Name())
 }

@@ -378,7 +378,7 @@ func (n *notation) operation(verb string, rest []string) (op cityid.Operation, e
 		return op, err
 	case "propose", "revise", "approve", "reject", "return":
 		return n.onProposal(verb, rest)
-	case "params", "rule", "scheme", "validators", "trust":
+	case "params", "rule", "scheme", "validators", "trust", "upgrade":
 		return n.onZone(verb, parseOptions(rest))
 	case "request", "grant", "refuse", "revoke", "anchor":
 		return n.onSharing(verb, parseOptions(rest))
@@ -511,7 +511,7 @@ func (n *notation) onZone(verb string, o *options) (op cityid.Operation, err err
 	case "params":
 		p := now.Params
 		for name, field := range map[string]*uint32{"tx_lifetime": &p.TxLifetime, "recovery_delay": &p.RecoveryDelay,
-			"proposal_lifetime": &p.ProposalLifetime, "intake_limit": &p.IntakeLimit} {
+			"proposal_lifetime": &p.ProposalLifetime, "intake_limit": &p.IntakeLimit, "upgrade_notice": &p.UpgradeNotice} {
 			*field = uint32(o.number(name, uint64(*field)))
 		}
 		op.SetParams = &cityid.SetParams{Revision: revision, Params: &p}
@@ -544,6 +544,18 @@ func (n *notation) onZone(verb string, o *options) (op cityid.Operation, err err
 		op.SetValidators = x
 	case "trust":
 		op.SetTrust, err = n.nextTrust(o)
+	case "upgrade":
+		x := &cityid.SetUpgrade{Revision: uint32(o.number("rev", uint64(Ruleset(n.state, n.block.Height).Revision)))}
+		if !o.has("cancel") {
+			x.Plan = &cityid.Upgrade{Version: uint32(o.number("version", 2)), Height: o.number("height", 0), Release: "cityid 2", Href: o.value("href")}
+			if v, ok := o.values["release"]; ok {
+				x.Plan.Release = v[0]
+			}
+			if o.value("digest") != "" {
+				x.Plan.Digest = hashOption(o, "digest")
+			}
+		}
+		op.SetUpgrade = x
 	}
 	return op, err
 }

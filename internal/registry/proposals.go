@@ -391,6 +391,9 @@ func (w *work) conclude(p *cityid.Proposal, x *assessment) error {
 	if err := w.end(p, cityid.ProposalExecuted); err != nil {
 		return err
 	}
+	if !w.block.rules().has(p.Operations) {
+		return cityid.Errorf(cityid.ErrUnsupported, "proposal %d: the rules in force no longer have one of its operations", p.Number)
+	}
 	var approvers []cityid.PublicKey
 	for _, v := range p.Approvals {
 		approvers = append(approvers, v.Key)

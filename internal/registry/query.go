@@ -109,7 +109,7 @@ func Validators(r Reader) cityid.ValidatorSet {
 }
 
 // Settings returns the parameters, the distribution rule and the crosswalk
-// schemes in order of name. The answer's AsOf is left to the caller.
+// schemes in order of name. The answer's Rules and AsOf are left to the caller.
 func Settings(r Reader) (*cityid.Settings, error) {
 	s, err := loadSettings(r)
 	if err != nil {

@@ -13,6 +13,9 @@
 // authority.go; read that first. The rules for each operation stand above the
 // function that carries it out.
 //
+// What it does is versioned: see [Rules]. The apex plans at which block a chain
+// goes from one version to the next.
+//
 // The state is a map from the keys that package cityid lists (state.go there)
 // to deterministic CBOR.
 package registry
@@ -51,6 +54,16 @@ type Block struct {
 	Chain  string      // chain id
 	Height uint64      // of the block
 	Time   cityid.Time // of the block
+	Rules  *Rules      // that the block falls under; nil: the latest this program knows
+}
+
+// rules are those the block falls under.
+func (b *Block) rules() *Rules {
+	if b.Rules != nil {
+		return b.Rules
+	}
+	known := KnownRules()
+	return &known[len(known)-1]
 }
 
 // Result is what a transaction did, for its receipt.
@@ -72,7 +85,8 @@ type Executor struct {
 	recent  cityid.Recent
 	applied map[cityid.Digest]bool         // the ids in recent
 	known   map[cityid.Code]*cityid.Record // some records as the state has them, decoded
-	rules   *settings
+	rules   *Rules
+	set     *settings // nil: to be read
 }
 
 // maxRecorded bounds the transactions of a block that are recorded: the ids of
@@ -87,7 +101,7 @@ const maxKnown = 10_000
 // state holds all such ids ([Recorded]), so that a caller can keep them at
 // hand. verify checks signatures.
 func NewExecutor(state State, block Block, seen func(cityid.Digest) bool, verify VerifyFunc) *Executor {
-	return &Executor{state: state, block: block, seen: seen, verify: verify, applied: map[cityid.Digest]bool{}, known: map[cityid.Code]*cityid.Record{}}
+	return &Executor{state: state, block: block, seen: seen, verify: verify, rules: block.rules(), applied: map[cityid.Digest]bool{}, known: map[cityid.Code]*cityid.Record{}}
 }
 
 // Recorded calls fn for each transaction id the state still remembers.
@@ -108,10 +122,13 @@ func Recorded(r Reader, fn func(id cityid.Digest, expires cityid.Time)) error {
 	return failed
 }
 
-// Admit checks what can be told of a transaction before it is executed: the
-// chain, the lifetime, and its signatures. It reads only the parameters of the
+// Admit checks what can be told of a transaction before it is executed: that the
+// rules have its operations, the chain, the lifetime, and its signatures. It reads only the parameters of the
 // state, and is cheap enough for a mempool.
 func Admit(r Reader, block Block, tx *cityid.Tx, body *cityid.Body, verify VerifyFunc) error {
+	if err := block.rules().Decodes(body); err != nil {
+		return err
+	}
 	var p cityid.Params // alone: the distribution rule is large
 	if err := cityid.UnmarshalTrusted(r.Get(cityid.ParamsKey), &p); err != nil {
 		return cityid.Errorf(cityid.ErrInternal, "state at %q: %v", cityid.ParamsKey, err)
@@ -140,14 +157,17 @@ func admit(p *cityid.Params, block Block, tx *cityid.Tx, body *cityid.Body, veri
 // Apply carries out one transaction, decoded by [cityid.DecodeTx]. On an error,
 // which is a [cityid.Error], the state is unchanged.
 func (e *Executor) Apply(tx *cityid.Tx, body *cityid.Body) (Result, error) {
-	if e.rules == nil {
-		rules, err := loadSettings(e.state)
+	if err := e.rules.Decodes(body); err != nil {
+		return Result{}, err
+	}
+	if e.set == nil {
+		set, err := loadSettings(e.state)
 		if err != nil {
 			return Result{}, err
 		}
-		e.rules = rules
+		e.set = set
 	}
-	if err := admit(&e.rules.params, e.block, tx, body, e.verify); err != nil {
+	if err := admit(&e.set.params, e.block, tx, body, e.verify); err != nil {
 		return Result{}, err
 	}
 	id := tx.ID()
@@ -157,7 +177,7 @@ func (e *Executor) Apply(tx *cityid.Tx, body *cityid.Body) (Result, error) {
 	if len(e.applied) >= maxRecorded {
 		return Result{}, cityid.Errorf(cityid.ErrRetry, "the block carries %d transactions already: submit this one again", maxRecorded)
 	}
-	w := newWork(e.state, e.block, e.rules, e.verify)
+	w := newWork(e.state, e.block, e.set, e.verify)
 	w.known = e.known
 	actor := cityid.KeysOf(body.Signers...)
 	for i := range body.Operations {
@@ -171,7 +191,7 @@ func (e *Executor) Apply(tx *cityid.Tx, body *cityid.Body) (Result, error) {
 	}
 	maps.Copy(e.known, w.records)
 	if w.settingsChanged {
-		e.rules = nil
+		e.set = nil
 	}
 	e.recent.IDs = append(e.recent.IDs, id)
 	e.applied[id] = true

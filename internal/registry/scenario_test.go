@@ -467,5 +467,11 @@ func (s *scenario) zone() (string, error) {
 	}
 	last := all[len(all)-1].Statement
 	fmt.Fprintf(&b, "trust root version %d at height %d\n", last.Version, last.Height)
+	if r := Ruleset(s.state, s.block.Height); r.Revision > 0 {
+		fmt.Fprintf(&b, "rules version %d since %d, revision %d\n", r.Version, r.Since, r.Revision)
+		if r.Plan != nil {
+			fmt.Fprintf(&b, "from block %d on: %s\n", r.Plan.Height, r.Plan)
+		}
+	}
 	return b.String(), nil
 }

@@ -30,6 +30,12 @@ type Network struct {
 // They are stopped when the test ends. A heartbeat of zero is the default.
 func Start(t testing.TB, n int, heartbeat time.Duration) *Network {
 	t.Helper()
+	return StartWith(t, n, heartbeat, nil)
+}
+
+// StartWith is Start after a change to the genesis and the nodes' configurations.
+func StartWith(t testing.TB, n int, heartbeat time.Duration, change func(*chain.Genesis, []chain.Config)) *Network {
+	t.Helper()
 	w := &Network{t: t, Nodes: make([]*chain.Node, n)}
 	var peers []string
 	var validators []cityid.Validator
@@ -44,6 +50,9 @@ func Start(t testing.TB, n int, heartbeat time.Duration) *Network {
 		w.configs = append(w.configs, chain.Config{Home: home, Listen: addr, Heartbeat: heartbeat, Logger: logger()})
 	}
 	w.Genesis = Genesis("test-"+filepath.Base(t.TempDir()), cityid.TimeOf(time.Now()), validators...)
+	if change != nil {
+		change(w.Genesis, w.configs)
+	}
 	for i := range w.configs {
 		if err := chain.WriteGenesis(w.configs[i].Home, w.Genesis); err != nil {
 			t.Fatal(err)
@@ -73,6 +82,9 @@ func logger() *slog.Logger {
 
 // Config returns the configuration of a node.
 func (w *Network) Config(i int) chain.Config { return w.configs[i] }
+
+// Configure changes how a node is configured when it is started the next time.
+func (w *Network) Configure(i int, change func(*chain.Config)) { change(&w.configs[i]) }
 
 // Stop stops node i, if it runs.
 func (w *Network) Stop(i int) {
