@@ -133,7 +133,10 @@ func auditTrust(ctx context.Context, f *flags, t *trustFlag, c *client.Client, o
 // stream is write for what is too long to be held: it gives write the output, and
 // a file named by -o appears whole or not at all. A device or pipe is written to as
 // it is.
-func (f *flags) stream(write func(io.Writer) error) error {
+func (f *flags) stream(write func(io.Writer) error) error { return f.streamMode(0o644, write) }
+
+// streamMode is stream for a file with a mode.
+func (f *flags) streamMode(mode os.FileMode, write func(io.Writer) error) error {
 	if f.out == "" || f.out == "-" {
 		return write(f.term.out)
 	}
@@ -157,7 +160,7 @@ func (f *flags) stream(write func(io.Writer) error) error {
 	if err := write(t); err != nil {
 		return err
 	}
-	for _, step := range []func() error{func() error { return t.Chmod(0o644) }, t.Sync, t.Close, func() error { return os.Rename(t.Name(), to) }} {
+	for _, step := range []func() error{func() error { return t.Chmod(mode) }, t.Sync, t.Close, func() error { return os.Rename(t.Name(), to) }} {
 		if err := step(); err != nil {
 			return fmt.Errorf("write %s: %w", f.out, err)
 		}

@@ -15,14 +15,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"filippo.io/age"
-
 	"cityid"
 	"cityid/client"
 	"cityid/internal/ledger"
 	"cityid/internal/share"
 	"cityid/internal/web"
-	"cityid/keys"
 	"cityid/verify"
 )
 
@@ -284,21 +281,9 @@ func gatewayBackup(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		var to []age.Recipient
-		for _, name := range recipients {
-			public, err := f.publicKey(name)
-			if err != nil {
-				return err
-			}
-			p, err := keys.ParsePublic([]byte(public))
-			if err != nil {
-				return err
-			}
-			r, err := p.AgeRecipient()
-			if err != nil {
-				return usageError{err}
-			}
-			to = append(to, r)
+		to, err := f.recipients(recipients)
+		if err != nil {
+			return err
 		}
 		l, err := ledger.Open(ctx, ledger.Options{Dir: cfg.Data, Party: cfg.Party, Log: cfg.Log})
 		if err != nil {
@@ -327,17 +312,9 @@ func gatewayRestore(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		var with []age.Identity
-		for _, name := range names {
-			k, err := f.openKey(ctx, name, &secret)
-			if err != nil {
-				return err
-			}
-			i, err := k.AgeIdentity()
-			if err != nil {
-				return usageError{err}
-			}
-			with = append(with, i)
+		with, err := f.identities(ctx, names, &secret)
+		if err != nil {
+			return err
 		}
 		file, err := os.Open(args[1])
 		if err != nil {

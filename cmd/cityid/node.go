@@ -61,6 +61,17 @@ func nodeCommand() *command {
 				setup:    nodeDoctor,
 			},
 			{
+				name: "backup", args: "FOLDER", short: "write what a stopped node keeps into one file",
+				long:     "The file holds state, blocks, genesis, configuration and what the institution keeps off the chain. Keys of node\nand validator are left out without --keys: the restored node then is another one, without a vote.",
+				examples: []string{"cityid node backup /srv/cityid --recipient backup -o node.backup", "cityid node backup /srv/cityid --passphrase --keys -o node.backup"},
+				setup:    nodeBackup,
+			},
+			{
+				name: "restore", args: "FILE FOLDER", short: "make a node's folder of a backup, once all of it is verified",
+				examples: []string{"cityid node restore node.backup /srv/cityid --identity backup", "cityid node restore node.backup /srv/cityid"},
+				setup:    nodeRestore,
+			},
+			{
 				name: "signing", args: "FOLDER", short: "show up to which block a validator's key has signed, or say so after a restore",
 				long:     "A validator that sees votes of its key which its folder knows nothing of halts: another node runs with the key, or\nthe folder is an old copy. Make sure that no other runs, and raise the mark to the height that others are at.\nThe mark is never lowered.",
 				examples: []string{"cityid node signing /srv/cityid", "cityid node signing /srv/cityid --through 81250"},

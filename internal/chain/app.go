@@ -63,7 +63,8 @@
 //	blocks/               CometBFT's databases and write-ahead log
 //	state/                the state tree, receipts, the block log
 //
-// A backup is a copy of the whole folder of a stopped node. If state/ alone is
+// [Backup] writes the folder of a stopped node into one file, and [Restore] makes a
+// folder of it that was verified as a whole. If state/ alone is
 // lost, the next start makes it again from blocks/, unless the node began with a
 // snapshot.
 //

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -219,4 +220,18 @@ func (s *Store) loadMeta() (meta, error) {
 		return meta{}, classify(err)
 	}
 	return m, s.write(pb)
+}
+
+// Lock takes the lock of a folder that holds a database, as Open does, without
+// opening it: nobody else can until it is closed. The error wraps ErrNotExist,
+// ErrLocked or the cause of a disk failure.
+func Lock(dir string) (io.Closer, error) {
+	if desc, err := pebble.Peek(dir, vfs.Default); err != nil || !desc.Exists {
+		return nil, fmt.Errorf("lock %s: %w", dir, errors.Join(ErrNotExist, err))
+	}
+	lock, err := pebble.LockDirectory(dir, vfs.Default)
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", dir, classifyLock(err))
+	}
+	return lock, nil
 }
