@@ -23,7 +23,7 @@ import (
 
 func networkCommand() *command {
 	return &command{
-		name: "network", short: "found a network of several institutions, and change who signs its blocks",
+		name: "network", short: "found a network of several institutions, and change who signs its blocks and by which rules",
 		long: "One of the institutions writes a plan, which all read. Each makes its part (cityid node init --plan).\nAnybody assembles plan and parts to the genesis file; all compare its hash. docs/operating.md goes through it.",
 		sub: []*command{
 			{
@@ -52,6 +52,12 @@ func networkCommand() *command {
 				long:     "Less than a third of the power can go at once. The change takes effect two blocks later.",
 				examples: []string{"cityid network validators --add ed25519:iojj…=10@MA.156.9005 --propose --key officer", "cityid network validators --remove ed25519:iojj… --propose --key officer"},
 				setup:    networkValidators,
+			},
+			{
+				name: "upgrade", short: "plan from which block on the network follows another version of its rules, by a decision of the apex",
+				long:     "A node whose program lacks the version stops before that block and says what to install. docs/operating.md goes through it.",
+				examples: []string{"cityid network upgrade --version 2 --height 500000 --release 'cityid 2.0' --propose --key officer", "cityid network upgrade --cancel --propose --key officer"},
+				setup:    networkUpgrade,
 			},
 			networkCACommand(),
 		},

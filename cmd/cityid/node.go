@@ -307,6 +307,9 @@ func (f *flags) runNode(ctx context.Context, cfg chain.Config, s *serving) (err 
 	if ctx.Err() != nil && n.Err() == nil {
 		f.talk("stopped")
 	}
+	if errors.Is(err, chain.ErrUpgrade) {
+		return explainUpgrade(err, cfg.Home)
+	}
 	return err
 }
 
@@ -317,6 +320,8 @@ func explainOpen(err error, home string) error {
 		return hint(exitError{exitConflict, err}, "another node runs on %s: stop it, or ask it with cityid node status", home)
 	case errors.Is(err, chain.ErrForeignChain):
 		return hint(exitError{exitConflict, err}, "the data in %s belongs to another network: use a folder of its own for each", home)
+	case errors.Is(err, chain.ErrUpgrade):
+		return explainUpgrade(err, home)
 	case errors.Is(err, chain.ErrPortInUse):
 		return hint(exitError{exitConflict, err}, "choose another address with --p2p-listen")
 	}
@@ -354,11 +359,14 @@ func (f *flags) printStatus(ctx context.Context, c *client.Client) error {
 		return err
 	}
 	age := time.Since(s.Time).Round(time.Second)
+	if p := unready(s); p != nil {
+		f.talk("warning: the program of this node has no version %d of the rules, and stops before block %d: install %s before that", p.Version, p.Height, p.Release)
+	}
 	return f.print(fields(s, "version", s.Version, "zone", s.Zone.String(), "chain", s.Chain, "height", fmt.Sprint(s.Height),
 		"node id", s.Node, "last block", fmt.Sprintf("%s, %s ago", s.Time.UTC().Format(time.RFC3339), age), "app hash", s.AppHash.String(),
 		"entries", fmt.Sprint(s.Records), "mempool", fmt.Sprint(s.Mempool), "peers", fmt.Sprint(s.Peers),
 		"catching up", fmt.Sprint(s.CatchingUp), "validators", fmt.Sprint(len(s.Validators.Validators)),
-		"trust root", fmt.Sprintf("version %d, %s", s.Trust, s.TrustHash), "running since", s.Started.UTC().Format(time.RFC3339)))
+		"rules", rulesText(f.lang, &s.Rules, s.Height), "trust root", fmt.Sprintf("version %d, %s", s.Trust, s.TrustHash), "running since", s.Started.UTC().Format(time.RFC3339)))
 }
 
 func chainCommand() *command {
@@ -422,7 +430,7 @@ func chainSettings(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		t.rows = append(t.rows, []string{"parameters", string(b)})
+		t.rows = append(t.rows, []string{"parameters", string(b)}, []string{"rules", rulesText(f.lang, &s.Rules, s.AsOf.Height)})
 		for _, line := range describe.Settings(f.lang, nil, &s.Rule, s.Schemes) {
 			t.rows = append(t.rows, []string{"", line.String()})
 		}

@@ -95,6 +95,7 @@ func nodeDoctor(f *flags) func(context.Context, []string) error {
 		if status, c := d.running(ctx, f); status != nil {
 			d.blocks(status)
 			d.peers(status)
+			d.rules(status)
 			d.trust(ctx, c)
 			d.signing(status)
 			d.others(ctx, status, ask)

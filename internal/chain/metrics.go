@@ -4,6 +4,7 @@ package chain
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,6 +62,9 @@ var (
 	metricCatchingUp = prometheus.NewDesc("cityid_catching_up", "1 while the node fetches blocks that others have already.", nil, nil)
 	metricValidator  = prometheus.NewDesc("cityid_validator", "1 if this node's votes count.", nil, nil)
 	metricTrust      = prometheus.NewDesc("cityid_trust_version", "Latest version of the trust root.", nil, nil)
+	metricRules      = prometheus.NewDesc("cityid_rules_version", "Version of the rules that the next block falls under.", nil, nil)
+	metricUpgrade    = prometheus.NewDesc("cityid_upgrade_height", "First block under the version that is planned; 0 if none is.", nil, nil)
+	metricUnready    = prometheus.NewDesc("cityid_upgrade_missing", "1 if this program lacks the version that is planned, and will stop before that block.", nil, nil)
 	metricSnapshot   = prometheus.NewDesc("cityid_snapshot_height", "Height of the latest snapshot served to other nodes.", nil, nil)
 	metricTaken      = prometheus.NewDesc("cityid_snapshot_time_seconds", "When it was taken, in seconds since 1970.", nil, nil)
 	metricTrustTime  = prometheus.NewDesc("cityid_trust_time_seconds", "Time of the header in it, in seconds since 1970.", nil, nil)
@@ -74,7 +78,7 @@ type collector struct{ l *Local }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{metricHeight, metricBlockTime, metricRecords, metricMempool, metricPeers, metricCatchingUp, metricValidator, metricTrust, metricTrustTime, metricSnapshot, metricTaken} {
+	for _, d := range []*prometheus.Desc{metricHeight, metricBlockTime, metricRecords, metricMempool, metricPeers, metricCatchingUp, metricValidator, metricTrust, metricTrustTime, metricSnapshot, metricTaken, metricRules, metricUpgrade, metricUnready} {
 		out <- d
 	}
 	for _, m := range c.l.app.metrics.all() {
@@ -112,6 +116,14 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	if height, at := c.l.app.snapshots.latest(); height > 0 {
 		gauge(metricSnapshot, float64(height))
 		gauge(metricTaken, float64(at.UnixMilli())/1000)
+	}
+	gauge(metricRules, float64(s.Rules.Version))
+	if p := s.Rules.Plan; p != nil {
+		gauge(metricUpgrade, float64(p.Height))
+		flag(metricUnready, !slices.Contains(s.RulesKnown, p.Version))
+	} else {
+		gauge(metricUpgrade, 0)
+		flag(metricUnready, false)
 	}
 	gauge(metricTrust, float64(s.Trust))
 	if trusts, err := c.l.Trust(context.Background()); err == nil && len(trusts) > 0 {

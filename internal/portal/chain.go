@@ -32,7 +32,10 @@ type chainData struct {
 	TrustUntil cityid.Time // when verifiers will want a newer trust root
 	TrustLate  bool
 	Pending    int
-	More       bool // there are more pending proposals
+	More       bool            // there are more pending proposals
+	Upgrade    []describe.Line // what is planned
+	Ahead      uint64          // blocks until then
+	Unready    bool            // this node's program lacks what is planned
 }
 
 type blockRow struct {
@@ -55,6 +58,10 @@ func (p *portal) chainPage(w http.ResponseWriter, r *http.Request, pg *page) err
 		return err
 	}
 	pg.node = data.Node
+	if u := data.Node.Rules.Plan; u != nil {
+		data.Upgrade, data.Ahead = describe.Upgrade(pg.Lang, u), u.Height-min(data.Node.Height, u.Height)
+		data.Unready = !slices.Contains(data.Node.RulesKnown, u.Version)
+	}
 	if err := pg.blocks(r, data); err != nil {
 		return err
 	}

@@ -156,3 +156,27 @@ func TestChain(t *testing.T) {
 		}
 	}
 }
+
+// TestPlannedUpgrade shows what the institutes planned, and whether this node's program
+// is prepared for it.
+func TestPlannedUpgrade(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser()
+	if a := b.get("/en/chain"); strings.Contains(a.body, "Upgrade planned") || !strings.Contains(a.body, "<dd>version 1</dd>") {
+		t.Error("a node without a plan shows one, or no rules")
+	}
+	w.record([]cityid.Signer{officer(0, 0), officer(1, 0)}, cityid.Operation{SetUpgrade: &cityid.SetUpgrade{Plan: &cityid.Upgrade{
+		Version: 2, Height: 5000, Release: "cityid <2>", Href: "https://example.cn/cityid-2",
+	}}})
+	for path, want := range map[string][]string{
+		"/en/chain": {"Upgrade planned", "from block 5000 on, follow version 2 of the rules", "cityid &lt;2&gt;", "https://example.cn/cityid-2", "lacks that version"},
+		"/zh/chain": {"已安排的升级", "自区块 5000 起采用第 2 版规则", "没有这一版规则"},
+	} {
+		a := b.get(path)
+		for _, x := range want {
+			if !strings.Contains(a.body, x) {
+				t.Errorf("%s lacks %q", path, x)
+			}
+		}
+	}
+}
