@@ -3,6 +3,7 @@
 package chain_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -183,6 +184,27 @@ func TestUpgradeUnknown(t *testing.T) {
 	e = mustEngine(t, dir, both())
 	if s := status(t, e); s.Height != want.Height || s.AppHash != want.AppHash || s.Rules.Version != 2 {
 		t.Errorf("carried out again: %+v, want %+v", s, want)
+	}
+}
+
+// TestUpgradeForeignOperation has a block before the switch carry an operation of the
+// later version, as only a dishonest proposer makes it: it is refused, and if it is
+// decided nevertheless, the result is the same as for octets that nobody can decode.
+func TestUpgradeForeignOperation(t *testing.T) {
+	e := mustEngine(t, "", both())
+	s := status(t, e)
+	req := abci.RequestProcessProposal{Height: int64(s.Height) + 1, Hash: bytes.Repeat([]byte{7}, 32), Txs: [][]byte{chaintest.Tx(engineChain, e.Now(), attestation(1))}}
+	if out, err := e.App().ProcessProposal(ctx, &req); err != nil || out.IsAccepted() {
+		t.Errorf("it is accepted: %v, %v", out, err)
+	}
+	out, err := e.App().FinalizeBlock(ctx, &abci.RequestFinalizeBlock{
+		Height: req.Height, Hash: req.Hash, Time: e.Now().Add(time.Second), Txs: append(req.Txs, []byte("nonsense")),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := out.TxResults[0], out.TxResults[1]; a.Code != b.Code || !bytes.Equal(a.Data, b.Data) || cityid.ErrorCode(a.Code) != cityid.ErrMalformed {
+		t.Errorf("%v and %v", a, b)
 	}
 }
 

@@ -4,6 +4,7 @@ package registry
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -19,7 +20,7 @@ import (
 // the value that gives what they always gave.
 type Rules struct {
 	Version uint32
-	// Operations are the names of those the version has. To an earlier version
+	// Operations are the names of those the version has, each once. To an earlier version
 	// a later operation is as malformed as to the programs that never knew it.
 	Operations []string
 }
@@ -100,8 +101,11 @@ func ruleset(r Reader) (s cityid.Ruleset) {
 func Ruleset(r Reader, height uint64) cityid.Ruleset { return ruleset(r).At(height) }
 
 // has reports whether the rules have each of some operations, and those inside
-// of them.
+// of them. Each operation is one that this program can decode.
 func (r *Rules) has(ops []cityid.Operation) bool {
+	if len(r.Operations) == reflect.TypeFor[cityid.Operation]().NumField() {
+		return true // all there are
+	}
 	for i := range ops {
 		op := &ops[i]
 		switch {

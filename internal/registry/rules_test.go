@@ -26,6 +26,9 @@ func TestKnownRules(t *testing.T) {
 		t.Errorf("chains are founded under version %d, and the first known is %d", cityid.FoundingRules, known[0].Version)
 	}
 	for i, r := range known {
+		if each := slices.Compact(slices.Sorted(slices.Values(r.Operations))); len(each) != len(r.Operations) {
+			t.Errorf("version %d names an operation twice: %q", r.Version, r.Operations)
+		}
 		for _, name := range r.Operations {
 			if !slices.Contains(all, name) {
 				t.Errorf("version %d has %q, which is no operation", r.Version, name)
