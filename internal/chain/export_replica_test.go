@@ -15,19 +15,21 @@ import (
 	"github.com/cometbft/cometbft/types"
 
 	"cityid"
+	"cityid/internal/registry"
 	"cityid/internal/store"
 )
 
 // OpenReplica opens an engine over a file system and databases of the test's, and
 // makes no block by itself: the blocks come from [Engine.Candidate] of any replica.
-func OpenReplica(g *Genesis, fs vfs.FS, blocks, states dbm.DB) (*Engine, error) {
+// The program has the given versions of the rules.
+func OpenReplica(g *Genesis, fs vfs.FS, blocks, states dbm.DB, program registry.Versions) (*Engine, error) {
 	e := &Engine{databases: new(databases), clock: g.Time.Std()}
 	st, err := store.Open("state", store.Options{ChainID: g.Chain, FS: fs, CacheSize: 1 << 20})
 	if err != nil {
 		return nil, err
 	}
 	log := slog.New(slog.DiscardHandler)
-	app, err := newApplication(st, g, log, e.Now, nil)
+	app, err := newApplication(st, g, log, e.Now, program)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}

@@ -24,7 +24,9 @@ type simTx struct {
 	id      cityid.Digest // zero: it can not be decoded
 	expires cityid.Time
 	bad     cityid.ErrorCode // what is wrong with it, whenever it comes; OK: nothing
-	city    int              // that it allocates; 0: it makes a proposal
+	city    int              // that it allocates; 0: something else
+	attest  bool             // it attests, which version 1 of the rules does not have
+	upgrade *cityid.SetUpgrade
 }
 
 // handedOut is a bundle that somebody was given.
@@ -45,6 +47,8 @@ type model struct {
 	made      int                      // numbers of cities that are taken
 	proposals uint64
 	trust     *cityid.Trust // what everybody pins
+	revision  uint32        // of the plan of upgrades
+	planned   uint64        // from which block on version 2 is in force; 0: none
 }
 
 const twoOfTwo = "MA.156.1000" // a city that needs both of its keys
@@ -58,7 +62,41 @@ func newModel(s *sim) model {
 	a := chaintest.Allocation(twoOfTwo, cityid.KindCity)
 	a.Policy = p
 	s.genesis.State.Records = append(s.genesis.State.Records, a)
+	s.genesis.State.Params.UpgradeNotice = simNotice
 	return model{sim: s, byRaw: map[string]*simTx{}, applied: map[cityid.Digest]uint64{}, cities: map[int]uint64{}}
+}
+
+// simNotice is how many blocks before its height an upgrade is decided.
+const simNotice = 2
+
+// version is that of the rules which a block falls under.
+func (m *model) version(height uint64) uint32 {
+	if m.planned > 0 && height >= m.planned {
+		return 2
+	}
+	return 1
+}
+
+// plan makes an upgrade that fits, or not.
+func (m *model) plan() *cityid.SetUpgrade {
+	u := &cityid.SetUpgrade{Revision: m.revision - min(m.revision, uint32(m.r.IntN(8)/7))}
+	if m.r.IntN(4) > 0 {
+		u.Plan = &cityid.Upgrade{Version: 2, Height: uint64(len(m.decided) + 2 + m.r.IntN(4)), Release: fmt.Sprint("release ", m.made)}
+	}
+	return u
+}
+
+// upgraded returns what becomes of an upgrade in a block.
+func (m *model) upgraded(u *cityid.SetUpgrade, height uint64) cityid.ErrorCode {
+	switch {
+	case u.Revision != m.revision:
+		return cityid.ErrConflict
+	case u.Plan == nil && (m.planned == 0 || height >= m.planned):
+		return cityid.ErrConflict
+	case u.Plan != nil && (m.version(height) > 1 || u.Plan.Height < height+simNotice):
+		return cityid.ErrInvalid
+	}
+	return cityid.OK
 }
 
 func cityCode(n int) cityid.Code { return cityid.MustParse(fmt.Sprintf("MA.156.%04d", 1000+n)) }
@@ -70,7 +108,7 @@ func (m *model) fresh() *simTx {
 	name, signers := engineChain, []cityid.Signer{chaintest.Key(0)}
 	var op cityid.Operation
 	m.made++
-	switch kind := m.r.IntN(14); {
+	switch kind := m.r.IntN(20); {
 	case kind < 5:
 		x.city = m.made
 		op = city(x.city)
@@ -80,7 +118,7 @@ func (m *model) fresh() *simTx {
 			Operations: []cityid.Operation{chaintest.Allocate(chaintest.Allocation(twoOfTwo+".01", cityid.KindDepartment))},
 			Note:       fmt.Sprint(m.made),
 		}}
-	case kind == 7 && len(m.cities) > 0: // what is there, perhaps, once more
+	case (kind == 7 || kind >= 18) && len(m.cities) > 0: // what is there, perhaps, once more
 		x.city = 1 + m.r.IntN(m.made)
 		op = city(x.city)
 	case kind == 8:
@@ -96,6 +134,12 @@ func (m *model) fresh() *simTx {
 	case kind == 12:
 		x.raw, x.bad = fmt.Append(nil, "nonsense ", m.made), cityid.ErrMalformed
 		return m.note(x)
+	case kind < 15:
+		x.attest = true
+		op = cityid.Operation{Attest: &cityid.Attest{Source: chaintest.Apex, Digest: cityid.Digest{byte(m.made), byte(m.made >> 8), 1}}}
+	case kind < 17:
+		x.upgrade = m.plan()
+		op = cityid.Operation{SetUpgrade: x.upgrade}
 	default:
 		x.bad, op = cityid.ErrSignature, city(m.made)
 	}
@@ -141,6 +185,9 @@ func (m *model) any(byzantine bool) (raws [][]byte) {
 
 // submit brings transactions to some of the replicas, one way or the other.
 func (s *sim) submit() {
+	for _, p := range s.replicas {
+		s.prepare(p)
+	}
 	for range s.r.IntN(6) {
 		x := s.some()
 		for _, p := range s.replicas {
@@ -148,8 +195,14 @@ func (s *sim) submit() {
 			if height, _ := p.e.Head(); height == 0 || s.r.IntN(3) == 0 {
 				continue
 			}
+			height, _ := p.e.Head()
 			_, err := p.e.Local.Submit(ctx, x.raw, false)
 			switch code := cityid.CodeOf(err); {
+			case x.attest && s.version(height+1) == 1:
+				if code != cityid.ErrMalformed {
+					s.fatalf("submitted before the rules have it, and the answer was %v", err)
+				}
+			case x.upgrade != nil && (code == cityid.ErrConflict || code == cityid.ErrInvalid): // it was refused in a block before
 			case code == cityid.OK && (x.bad == cityid.OK || x.bad == cityid.ErrNotPermitted || s.applied[x.id] > 0):
 			case code == cityid.ErrExpired && x.bad != cityid.ErrMalformed && x.bad != cityid.ErrWrongChain:
 			case code == cityid.ErrFull, code == x.bad && code != cityid.OK:
@@ -174,7 +227,7 @@ func (m *model) proper(b *types.Block) bool {
 	seen := map[cityid.Digest]bool{}
 	for _, raw := range b.Txs {
 		x := m.byRaw[string(raw)]
-		if x.bad == cityid.ErrMalformed || x.bad == cityid.ErrWrongChain || seen[x.id] {
+		if x.attest && m.version(uint64(b.Height)) == 1 || x.bad == cityid.ErrMalformed || x.bad == cityid.ErrWrongChain || seen[x.id] {
 			return false
 		}
 		seen[x.id] = true
@@ -183,8 +236,10 @@ func (m *model) proper(b *types.Block) bool {
 }
 
 // verdict returns what becomes of a transaction in a block.
-func (m *model) verdict(x *simTx, at cityid.Time) cityid.ErrorCode {
+func (m *model) verdict(x *simTx, height uint64, at cityid.Time) cityid.ErrorCode {
 	switch {
+	case x.attest && m.version(height) == 1:
+		return cityid.ErrMalformed
 	case x.bad == cityid.ErrMalformed || x.bad == cityid.ErrWrongChain:
 		return x.bad
 	case x.expires <= at || x.expires > at+cityid.Time(cityid.DefaultParams.TxLifetime):
@@ -197,6 +252,8 @@ func (m *model) verdict(x *simTx, at cityid.Time) cityid.ErrorCode {
 		return x.bad
 	case x.city > 0 && m.cities[x.city] > 0:
 		return cityid.ErrExists
+	case x.upgrade != nil:
+		return m.upgraded(x.upgrade, height)
 	}
 	return cityid.OK
 }
@@ -204,9 +261,12 @@ func (m *model) verdict(x *simTx, at cityid.Time) cityid.ErrorCode {
 // apply carries out a block in the model, and compares.
 func (m *model) apply(b *types.Block, r *abci.ResponseFinalizeBlock) {
 	height := uint64(b.Height)
+	if want := m.version(height); b.Version.App != uint64(want) {
+		m.fatalf("header %d carries version %d, want %d", height, b.Version.App, want)
+	}
 	for i, raw := range b.Txs {
 		x := m.byRaw[string(raw)]
-		want := m.verdict(x, cityid.TimeOf(b.Time))
+		want := m.verdict(x, height, cityid.TimeOf(b.Time))
 		if got := cityid.ErrorCode(r.TxResults[i].Code); got != want {
 			m.fatalf("transaction %d of block %d: %s (%s), want %s", i, height, got, r.TxResults[i].Log, want)
 		}
@@ -215,9 +275,17 @@ func (m *model) apply(b *types.Block, r *abci.ResponseFinalizeBlock) {
 			continue
 		}
 		m.applied[x.id] = height
-		if x.city > 0 {
+		switch {
+		case x.city > 0:
 			m.cities[x.city] = height
-		} else {
+		case x.upgrade != nil:
+			m.happened["planned"]++
+			if m.revision, m.planned = m.revision+1, 0; x.upgrade.Plan != nil {
+				m.planned = x.upgrade.Plan.Height
+			}
+		case x.attest:
+			m.happened["attested"]++
+		default:
 			m.proposals++
 		}
 	}
@@ -374,6 +442,9 @@ func (s *sim) finishAt(p *replica) {
 		s.fatalf("status: %v", err)
 	}
 	s.wantHash(status.Height, status.AppHash)
+	if r := status.Rules; r.Version != s.version(status.Height+1) || r.Revision != s.revision {
+		s.fatalf("rules %+v after block %d, want version %d at revision %d", r, status.Height, s.version(status.Height+1), s.revision)
+	}
 	if s.proposals > 0 {
 		if _, err := p.e.Proposal(ctx, s.proposals); err != nil {
 			s.fatalf("proposal %d: %v", s.proposals, err)

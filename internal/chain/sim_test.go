@@ -3,6 +3,7 @@
 package chain_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -71,6 +72,7 @@ func TestSimulation(t *testing.T) {
 	for _, what := range []string{
 		"blocks", "crash/before", "crash/saved", "crash/finalized", "crash/responded", "crash/in commit", "crash/committed", "crash/applied",
 		"crash/in a start", "state lost", "all lost", "round lost", "byzantine block", "refused", "bundles", "archived",
+		"planned", "attested", "upgrade missing", "upgrade missing/in a start", "code/conflict", "code/invalid",
 		"code/ok", "code/malformed", "code/wrong-chain", "code/expired", "code/signature", "code/replayed", "code/exists", "code/not-permitted",
 	} {
 		if total[what] == 0 && !t.Failed() {
@@ -148,6 +150,7 @@ type replica struct {
 	blocks, states *dbm.MemDB
 	skew           time.Duration // of its clock
 	knows          uint64        // height up to which it has acknowledged
+	old            bool          // its program lacks version 2 of the rules
 }
 
 // sim is the world of one schedule.
@@ -177,6 +180,7 @@ func simulate(t *testing.T, seed uint64) map[string]int {
 	s.model = newModel(s)
 	for range 3 {
 		p := &replica{fs: vfs.NewCrashableMem(), blocks: dbm.NewMemDB(), states: dbm.NewMemDB()}
+		p.old = s.r.IntN(2) == 0
 		p.skew = []time.Duration{0, 0, 0, 90 * time.Second, time.Hour}[s.r.IntN(5)]
 		s.replicas = append(s.replicas, p)
 		s.open(p)
@@ -214,14 +218,26 @@ func (s *sim) open(p *replica) {
 		if s.r.IntN(8) == 0 {
 			p.cut.arm(s.r.IntN(40), s.cloneConfig())
 		}
-		e, err := chain.OpenReplica(s.genesis, errorfs.Wrap(p.fs, p.cut), p.blocks, p.states)
-		if err != nil {
+		program := both()
+		if p.old {
+			program = old()
+		}
+		e, err := chain.OpenReplica(s.genesis, errorfs.Wrap(p.fs, p.cut), p.blocks, p.states, program)
+		missing := p.old && errors.Is(err, chain.ErrUpgrade)
+		if err != nil && !missing {
 			s.fatalf("a replica does not start: %v", err)
 		}
 		if left := p.cut.cut(); left != nil {
 			s.happened["crash/in a start"]++
-			s.closeReplica(e)
+			if e != nil {
+				s.closeReplica(e)
+			}
 			p.fs, p.blocks, p.states = left.fs, left.blocks, left.states
+			continue
+		}
+		if missing {
+			s.happened["upgrade missing/in a start"]++
+			p.old = false
 			continue
 		}
 		p.e = e
@@ -232,6 +248,26 @@ func (s *sim) open(p *replica) {
 		s.wantHash(height, hash)
 		return
 	}
+}
+
+// prepare gives a replica the program it needs for the next block, once it has seen
+// that it does not get there without.
+func (s *sim) prepare(p *replica) {
+	height, _ := p.e.Head()
+	if !p.old || s.version(height+1) == 1 {
+		return
+	}
+	s.happened["upgrade missing"]++
+	if height < uint64(len(s.decided)) {
+		if _, err := p.e.Finalize(s.decided[height]); !errors.Is(err, chain.ErrUpgrade) {
+			s.fatalf("a program without its rules carries block %d out: %v", height+1, err)
+		}
+	}
+	s.closeReplica(p.e)
+	if s.r.IntN(2) == 0 {
+		p.old = false // else its start fails first
+	}
+	s.open(p)
 }
 
 func (s *sim) closeReplica(e *chain.Engine) {
@@ -298,6 +334,9 @@ func (s *sim) tip() *replica {
 func (s *sim) decide() {
 	for round := 0; ; round++ {
 		p := s.tip()
+		for _, p := range s.replicas {
+			s.prepare(p)
+		}
 		p.e.SetClock(s.now.Add(p.skew))
 		byzantine := len(s.decided) > 1 && s.r.IntN(4) == 0
 		d, err := p.e.Candidate(byzantine, s.any(byzantine))
@@ -371,6 +410,7 @@ func (s *sim) follow(p *replica) {
 
 // step carries out one block, as far as it gets.
 func (s *sim) step(p *replica, d *chain.Decided) {
+	s.prepare(p)
 	points := []string{"before", "saved", "finalized", "responded", "in commit", "committed", "applied"}
 	if s.r.IntN(4) > 0 {
 		s.carryOut(p, d)
@@ -417,6 +457,7 @@ func (s *sim) step(p *replica, d *chain.Decided) {
 // carryOut saves a block and carries it out whole.
 func (s *sim) carryOut(p *replica, d *chain.Decided) {
 	s.t.Helper()
+	s.prepare(p)
 	height := uint64(d.Block().Height)
 	if !p.e.Saved(height) {
 		p.e.Save(d)
