@@ -151,6 +151,7 @@ func TestParamsCheck(t *testing.T) {
 	for _, change := range []func(p *Params){
 		func(p *Params) { p.TxLifetime = 3601 }, func(p *Params) { p.RecoveryDelay = 7*86400 - 1 }, func(p *Params) { p.ApexDelay = 0 },
 		func(p *Params) { p.ProposalLifetime = 3599 }, func(p *Params) { p.IntakeLimit = 0 }, func(p *Params) { p.ServiceLevel = 1 << 31 },
+		func(p *Params) { p.UpgradeNotice = MaxUpgradeNotice + 1 },
 	} {
 		p := DefaultParams
 		change(&p)

@@ -70,7 +70,8 @@ func networkUpgrade(f *flags) func(context.Context, []string) error {
 }
 
 // rulesText says which rules are in force, and what is planned.
-func rulesText(lang string, r *cityid.Ruleset, height uint64) string {
+func rulesText(lang string, s cityid.Ruleset, height uint64) string {
+	r := s.At(height + 1) // an older node says nothing of rules
 	text := fmt.Sprintf("version %d", r.Version)
 	if r.Since > 0 {
 		text += fmt.Sprintf(", since block %d", r.Since)

@@ -366,7 +366,7 @@ func (f *flags) printStatus(ctx context.Context, c *client.Client) error {
 		"node id", s.Node, "last block", fmt.Sprintf("%s, %s ago", s.Time.UTC().Format(time.RFC3339), age), "app hash", s.AppHash.String(),
 		"entries", fmt.Sprint(s.Records), "mempool", fmt.Sprint(s.Mempool), "peers", fmt.Sprint(s.Peers),
 		"catching up", fmt.Sprint(s.CatchingUp), "validators", fmt.Sprint(len(s.Validators.Validators)),
-		"rules", rulesText(f.lang, &s.Rules, s.Height), "trust root", fmt.Sprintf("version %d, %s", s.Trust, s.TrustHash), "running since", s.Started.UTC().Format(time.RFC3339)))
+		"rules", rulesText(f.lang, s.Rules, s.Height), "trust root", fmt.Sprintf("version %d, %s", s.Trust, s.TrustHash), "running since", s.Started.UTC().Format(time.RFC3339)))
 }
 
 func chainCommand() *command {
@@ -430,7 +430,7 @@ func chainSettings(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		t.rows = append(t.rows, []string{"parameters", string(b)}, []string{"rules", rulesText(f.lang, &s.Rules, s.AsOf.Height)})
+		t.rows = append(t.rows, []string{"parameters", string(b)}, []string{"rules", rulesText(f.lang, s.Rules, s.AsOf.Height)})
 		for _, line := range describe.Settings(f.lang, nil, &s.Rule, s.Schemes) {
 			t.rows = append(t.rows, []string{"", line.String()})
 		}
