@@ -29,7 +29,7 @@ import (
 // each replica gets with a block before it crashes; and what a power cut leaves of
 // what was not synced. CometBFT's own code makes the blocks, checks them, and brings
 // a replica up to date after a crash. Its databases survive crashes as far as they
-// were written; TestCometCrash has those of a real disk.
+// were written; TestProcessCrash has them on a real disk.
 
 // simSchedules is how many schedules are tried; the long mode has more.
 const simSchedules, simSchedulesLong = 150, 20_000
