@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	cmtcfg "github.com/cometbft/cometbft/config"
 
 	"cityid"
@@ -66,6 +67,8 @@ type Config struct {
 	Version string
 	// Logger receives what operators should know; nothing if nil.
 	Logger *slog.Logger
+
+	fs vfs.FS // that the state lies on; the disk if nil
 }
 
 // complete returns the configuration with its defaults filled in, or the first

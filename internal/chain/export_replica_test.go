@@ -42,6 +42,9 @@ func OpenReplica(g *Genesis, fs vfs.FS, blocks, states dbm.DB, program registry.
 	return e, nil
 }
 
+// OnFS has a node keep its state on a file system of the test's.
+func (c *Config) OnFS(fs vfs.FS) { c.fs = fs }
+
 // SetClock sets the clock to any time.
 func (e *Engine) SetClock(at time.Time) {
 	e.clockMu.Lock()

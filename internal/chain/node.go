@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +35,9 @@ var (
 	// ErrForeignChain: the home folder holds data of another chain than its
 	// genesis file founds.
 	ErrForeignChain = store.ErrForeignChain
+	// ErrBlocks: what CometBFT keeps is damaged, or is of another moment than the
+	// state.
+	ErrBlocks = errors.New("the databases in blocks/ are damaged or do not go with state/; restore the whole folder from a backup, or empty both, keep the other files, and let the node fetch the blocks from other nodes")
 	// ErrHalted: consensus stopped, or the storage failed. The process should
 	// end with an error, so that it is noticed and started again.
 	ErrHalted = errors.New("the node has halted")
@@ -53,6 +58,7 @@ type Node struct {
 	consensus *consensus.State
 	fast      *fastSync // nil: the node takes all blocks
 	begins    bool      // with a snapshot, and has not yet when it is opened
+	panicked  bool      // CometBFT did, while it was started
 
 	stop     sync.Once
 	stopping chan struct{} // closed when Stop begins
@@ -93,7 +99,7 @@ func open(cfg Config, between func(abci.Application) abci.Application) (n *Node,
 		}
 	}()
 	// The state's lock stands for the whole home folder.
-	st, err := store.Open(filepath.Join(cfg.Home, stateDir), store.Options{ChainID: g.Chain, Logger: cfg.Logger})
+	st, err := store.Open(filepath.Join(cfg.Home, stateDir), store.Options{ChainID: g.Chain, Logger: cfg.Logger, FS: cfg.fs})
 	if err != nil {
 		return n, err
 	}
@@ -138,7 +144,7 @@ func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValid
 	defer func() {
 		if p := recover(); p != nil {
 			n.cfg.Logger.Debug("opening the node panicked", "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("open the node: %v", p)
+			err = damaged(fmt.Errorf("open the node: %v", p))
 		}
 		if failure := n.app.failure(); failure != nil {
 			err = failure
@@ -171,7 +177,7 @@ func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValid
 		options...,
 	)
 	if err != nil {
-		return fmt.Errorf("open the node: %w", err)
+		return damaged(fmt.Errorf("open the node: %w", err))
 	}
 	env, err := n.comet.ConfigureRPC()
 	if err != nil {
@@ -186,15 +192,37 @@ func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValid
 	return nil
 }
 
+// damaged wraps an error of CometBFT in [ErrBlocks], if it tells of its databases and
+// of nothing that an operator can change. CometBFT's errors have no types left by then.
+func damaged(err error) error {
+	if ofDisk(err) {
+		return err
+	}
+	for _, of := range []string{"leveldb", "handshake", "Height", "unmarshal", "proto"} {
+		if strings.Contains(err.Error(), of) {
+			return fmt.Errorf("%w (%w)", ErrBlocks, err)
+		}
+	}
+	return err
+}
+
+// ofDisk reports whether an error of CometBFT tells of a disk that is full or may not
+// be used.
+func ofDisk(err error) bool {
+	return slices.ContainsFunc([]syscall.Errno{
+		syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EACCES, syscall.EPERM, syscall.EMFILE, syscall.ENFILE,
+	}, func(e syscall.Errno) bool { return strings.Contains(err.Error(), e.Error()) })
+}
+
 // ID is the node's id in peers' addresses.
 func (n *Node) ID() string { return n.id }
 
 // Start joins the network; before the genesis time it waits for that. Blocks
 // follow as soon as more than two thirds of the validators' power take part; until
 // the first one, answers are [cityid.ErrUnavailable]. The error may wrap
-// [ErrPortInUse]. After an error the node must still be stopped.
+// [ErrPortInUse] or [ErrBlocks]. After an error the node must still be stopped.
 func (n *Node) Start() error {
-	if err := n.comet.Start(); err != nil {
+	if err := n.startComet(); err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return fmt.Errorf("listen on %s: %w: stop what uses it, or choose another (%w)", n.cfg.Listen, ErrPortInUse, err)
 		}
@@ -206,6 +234,22 @@ func (n *Node) Start() error {
 		go n.watchFast()
 	}
 	return nil
+}
+
+// startComet starts CometBFT, which reads the latest blocks again and panics where
+// it can not. There is no way to stop it then; it ends with the process.
+func (n *Node) startComet() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			n.cfg.Logger.Debug("starting the node panicked", "panic", p, "stack", string(debug.Stack()))
+			n.panicked = true
+			err = fmt.Errorf("%v", p)
+			if !ofDisk(err) {
+				err = fmt.Errorf("%w (%w)", ErrBlocks, err)
+			}
+		}
+	}()
+	return n.comet.Start()
 }
 
 // watch halts the node when consensus ends or the application fails. CometBFT
@@ -277,7 +321,7 @@ func (n *Node) close() error {
 		n.app.close()
 	}
 	switch {
-	case n.comet == nil:
+	case n.comet == nil, n.panicked:
 	case !n.comet.IsRunning():
 		errs = append(errs, n.comet.EventBus().Stop()) // which Open started
 	default:

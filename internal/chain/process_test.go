@@ -222,56 +222,56 @@ func home(t *testing.T) chain.Config {
 	return chain.Config{Home: dir, Listen: "127.0.0.1:0"}
 }
 
-// wantTold opens nodes' folders and compares what they hold with all they had said.
-func (w *told) wantTold(t *testing.T, n *chain.Node) {
-	t.Helper()
+// compare compares what a node holds with all that was said before.
+func (w *told) compare(n *chain.Node) error {
 	seen := map[int]bool{}
 	for id, said := range w.acks {
 		var height uint64
 		var number int
 		if _, err := fmt.Sscan(said, &height, &number); err != nil {
-			t.Fatal(err)
+			return err
 		}
 		d, err := cityid.ParseDigest(id)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		r, err := n.Transaction(ctx, d)
 		if err != nil || r.Code != cityid.OK || r.Height != height {
-			t.Fatalf("acknowledged in block %d, and now: %+v, %v", height, r, err)
+			return fmt.Errorf("acknowledged in block %d, and now: %+v, %w", height, r, err)
 		}
 		h, err := n.History(ctx, numberedCode(number))
 		if err != nil || len(h.Revisions) != 1 || h.Revisions[0].Changed.Height != height || seen[number] {
-			t.Fatalf("acknowledged in block %d, and its record is %+v, %v", height, h, err)
+			return fmt.Errorf("acknowledged in block %d, and its record is %+v, %w", height, h, err)
 		}
 		seen[number] = true
 	}
 	for said, hash := range w.heads {
 		var height int64
 		if _, err := fmt.Sscan(said, &height); err != nil {
-			t.Fatal(err)
+			return err
 		}
 		b, err := n.LightBlock(height + 1)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		if got := cityid.Digest(b.AppHash); got.String() != hash {
-			t.Errorf("the state after block %d was %s, the next header says %s", height, hash, got)
+			return fmt.Errorf("the state after block %d was %s, the next header says %s", height, hash, got)
 		}
 	}
 	trust, err := n.Trust(ctx)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for _, text := range w.bundles {
 		data, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		if v := verify.CheckEncoded(&trust[0], data, verify.Options{Now: time.Now()}); v.Verdict != verify.Valid || !v.Allocated {
-			t.Errorf("a bundle that was handed out is %s: %s", v.Verdict, v.Message)
+			return fmt.Errorf("a bundle that was handed out is %s: %s", v.Verdict, v.Message)
 		}
 	}
+	return nil
 }
 
 // check opens a network of one in this process and compares it with what was said.
@@ -289,7 +289,9 @@ func (w *told) check(t *testing.T, cfg chain.Config) {
 	if r, err := n.Submit(ctx, raw, true); err != nil || r.Err() != nil {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	w.wantTold(t, n)
+	if err := w.compare(n); err != nil {
+		t.Error(err)
+	}
 }
 
 // commitPoints is more than how often CometBFT asks in a block whether it is to end
@@ -387,6 +389,8 @@ func TestNetworkCrash(t *testing.T) {
 	nodeSubmit(t, w, 0, numbered(8_000_000))
 	agree(t, w)
 	for i := range 4 {
-		told.wantTold(t, w.Nodes[i])
+		if err := told.compare(w.Nodes[i]); err != nil {
+			t.Errorf("node %d: %v", i, err)
+		}
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"log/slog"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -110,6 +112,10 @@ func openPebble(dir string, o *pebble.Options, f *fuse) (*pebble.DB, error) {
 			}
 		}()
 		db, err := pebble.Open(dir, o)
+		gone := errors.Is(err, iofs.ErrNotExist) && !errors.Is(err, pebble.ErrDBDoesNotExist)
+		if gone || err != nil && strings.Contains(err.Error(), "object size mismatch") {
+			err = fmt.Errorf("%w: %w", ErrCorrupt, err) // a file of it is gone, or cut
+		}
 		opened <- db
 		return err
 	})
