@@ -160,7 +160,7 @@ func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValid
 	}
 	var options []cmtnode.Option
 	if n.begins, err = n.prepareFast(cfg); err != nil {
-		return err
+		return damaged(err)
 	}
 	if n.begins {
 		cfg.StateSync.Enable = true // after ValidateBasic, which wants addresses of another interface
@@ -198,7 +198,7 @@ func damaged(err error) error {
 	if ofDisk(err) {
 		return err
 	}
-	for _, of := range []string{"leveldb", "handshake", "Height", "unmarshal", "proto"} {
+	for _, of := range []string{"leveldb", "initialize database", "handshake", "Height", "unmarshal", "proto"} {
 		if strings.Contains(err.Error(), of) {
 			return fmt.Errorf("%w (%w)", ErrBlocks, err)
 		}
