@@ -110,6 +110,13 @@ func (v *View) ProveRange(r merkle.Range) (merkle.RangeProof, []Record, error) {
 	if err != nil {
 		return merkle.RangeProof{}, nil, err
 	}
+	if !r.Shallow {
+		records, err := v.scanned(listing)
+		if err != nil {
+			return merkle.RangeProof{}, nil, err
+		}
+		return p, records, nil
+	}
 	records := make([]Record, len(listing))
 	for i, e := range listing {
 		value, err := v.proven(e.Key, e.Value)
@@ -119,6 +126,28 @@ func (v *View) ProveRange(r merkle.Range) (merkle.RangeProof, []Record, error) {
 		records[i] = Record{e.Key, value}
 	}
 	return p, records, nil
+}
+
+// scanned returns the values of a listing of all keys between its first and its
+// last, which one pass over the database finds.
+func (v *View) scanned(listing []merkle.Entry) ([]Record, error) {
+	records := make([]Record, 0, len(listing))
+	if len(listing) == 0 {
+		return records, nil
+	}
+	matches := true
+	err := v.Scan(listing[0].Key, nil, func(key, value []byte) bool {
+		e := listing[len(records)]
+		if matches = bytes.Equal(key, e.Key) && merkle.ValueHash(value) == e.Value; !matches {
+			return false
+		}
+		records = append(records, Record{e.Key, append(make([]byte, 0, len(value)), value...)})
+		return len(records) < len(listing)
+	})
+	if err == nil && (!matches || len(records) < len(listing)) {
+		err = fmt.Errorf("the value of %q is not the one committed: %w", listing[min(len(records), len(listing)-1)].Key, ErrCorrupt)
+	}
+	return records, err
 }
 
 // proven returns the value at a key, which must have a hash.
