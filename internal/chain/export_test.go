@@ -4,6 +4,7 @@ package chain
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -200,3 +201,30 @@ func OpenBetween(cfg Config, between func(abci.Application) abci.Application) (*
 
 // LoadBlock returns a block in CometBFT's form.
 func (l *Local) LoadBlock(height uint64) *types.Block { return l.blocks.LoadBlock(int64(height)) }
+
+// Bootstrap leaves in a home what CometBFT has written when it took a snapshot in
+// and has no block yet, or without the commit, what it has a moment before.
+func (r *Restoring) Bootstrap(home string, height uint64, commit bool) (err error) {
+	dbs := new(databases)
+	defer func() { err = errors.Join(err, dbs.closeAll()) }()
+	n := &Node{databases: dbs}
+	blocks, states, err := n.stores(Config{Home: home, Mempool: 1, Heartbeat: time.Second}.comet())
+	if err != nil {
+		return err
+	}
+	s, err := r.CometState(height)
+	if err != nil {
+		return err
+	}
+	if err := states.Bootstrap(s); err != nil || !commit {
+		return err
+	}
+	c, err := r.fast.Commit(context.Background(), height)
+	if err != nil {
+		return err
+	}
+	return blocks.SaveSeenCommit(int64(height), c)
+}
+
+// Begins reports whether n begins with a snapshot.
+func (n *Node) Begins() bool { return n.begins }

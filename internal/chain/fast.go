@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -223,12 +224,7 @@ func (f *fastSync) around(height uint64) (*header.Header, []verify.SignedHeader,
 	if v == nil {
 		return nil, nil, fmt.Errorf("the headers of height %d were not verified", height)
 	}
-	way := append([]verify.SignedHeader(nil), v.way...)
-	for _, s := range v.headers {
-		s.Priorities = nil
-		way = append(way, s)
-	}
-	return v.headers[0].Header, way, nil
+	return v.headers[0].Header, slices.Concat(v.way, v.headers[:]), nil
 }
 
 // AppHash returns the app hash after a block, if the headers after it are there.

@@ -3,6 +3,7 @@
 package chain_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"cityid"
 	"cityid/internal/chain"
 	"cityid/internal/chain/chaintest"
+	"cityid/internal/store"
 	"cityid/verify"
 )
 
@@ -139,6 +141,20 @@ func TestFastJoin(t *testing.T) {
 	}
 	if told.Load() == 0 {
 		t.Log("the liar was not asked")
+	}
+	// Another could begin through it, although it has no older blocks.
+	for h := last.Height; h < last.Height+3; h++ {
+		if raw, err := n.SignedHeader(ctx, h); err != nil {
+			t.Errorf("header %d: %v", h, err)
+		} else if s, err := verify.DecodeSignedHeader(raw); err != nil || len(s.Priorities) != len(s.Validators) {
+			t.Errorf("header %d: %v", h, err)
+		}
+	}
+	if _, err := n.SignedHeader(ctx, 2); cityid.CodeOf(err) != cityid.ErrNotFound {
+		t.Errorf("header 2: %v", err)
+	}
+	if _, err := n.Link(ctx, 2, 1); cityid.CodeOf(err) != cityid.ErrNotFound {
+		t.Errorf("link 2: %v", err)
 	}
 	// It answers, and its answers are proven.
 	check := func(n *chain.Node) {
@@ -266,5 +282,76 @@ func TestFastJoinRefused(t *testing.T) {
 	}
 	if !errors.Is(n.Err(), chain.ErrNoSnapshot) {
 		t.Errorf("it halts with %v", n.Err())
+	}
+}
+
+// TestFastStopped opens a home that a stop left between taking a snapshot in and
+// the first block after it.
+func TestFastStopped(t *testing.T) {
+	e := newEngine(t, "")
+	s := grow(t, e, 1)
+	g := chaintest.Genesis(engineChain, chaintest.Epoch, chain.EngineValidator())
+	trust, err := g.Trust()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, commit := range []bool{true, false} {
+		home := filepath.Join(t.TempDir(), "stopped")
+		if _, err := chain.InitHome(home); err != nil {
+			t.Fatal(err)
+		}
+		if err := chain.WriteGenesis(home, g); err != nil {
+			t.Fatal(err)
+		}
+		st, err := store.Open(filepath.Join(home, "state"), store.Options{ChainID: engineChain})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := restorer(t, st, e)
+		offer(t, r, s)
+		for i := range s.Chunks {
+			apply(t, r, i, chunkOf(t, e, s, i))
+		}
+		if err := r.Bootstrap(home, s.Height, commit); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		// A backup of it holds a whole node, or none.
+		var b bytes.Buffer
+		if err := chain.Backup(ctx, home, &b, chain.BackupOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := chain.Restore(ctx, filepath.Join(t.TempDir(), "restored"), &b, noCheck); (err == nil) != commit {
+			t.Errorf("with the commit %v, its backup: %v", commit, err)
+		}
+		cfg := chain.Config{Home: home, Listen: "127.0.0.1:0"}
+		n, err := chain.Open(cfg)
+		if (err == nil) != commit {
+			t.Fatalf("with the commit %v, it opens: %v", commit, err)
+		}
+		if commit {
+			if st, err := n.Status(ctx); err != nil || st.Height != s.Height {
+				t.Errorf("it is at %+v, %v", st, err)
+			}
+			if _, err := n.Bundle(ctx, cityid.BundleQuery{Code: chaintest.Apex}); cityid.CodeOf(err) != cityid.ErrUnavailable {
+				t.Errorf("it proves without a block: %v", err)
+			}
+			if err := n.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		cfg.Fast = &chain.Fast{Trust: trust, Sources: []chain.HeaderSource{e}}
+		if n, err = chain.Open(cfg); err != nil {
+			t.Fatal(err)
+		}
+		if !n.Begins() {
+			t.Error("it does not begin again")
+		}
+		if err := n.Stop(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
