@@ -351,3 +351,43 @@ func TestUpgradeNetwork(t *testing.T) {
 		t.Errorf("rules %+v", r)
 	}
 }
+
+// TestUpgradeBlockSync has an unprepared node fetch all blocks from others after the
+// switch: it halts before it, and fetches the rest with the program it lacked. It waits
+// for a validator that is away, so it belongs to the long tests.
+func TestUpgradeBlockSync(t *testing.T) {
+	if !long() {
+		t.Skip("for scripts/test -long")
+	}
+	w := chaintest.StartWith(t, 4, 100*time.Millisecond, func(g *chain.Genesis, nodes []chain.Config) {
+		g.State.Params.UpgradeNotice = 5
+		for i := range nodes {
+			nodes[i].Rules = both()
+		}
+		nodes[3].Rules = old()
+	})
+	height := w.WaitHeight(0, 2).Height + 10
+	nodeSubmit(t, w, 0, cityid.Operation{SetUpgrade: &cityid.SetUpgrade{Plan: &cityid.Upgrade{Version: 2, Height: height, Release: "cityid 2"}}})
+	w.Stop(3)
+	top := w.WaitHeight(0, height+4).Height
+	for _, folder := range []string{"state", "blocks"} {
+		if err := os.RemoveAll(filepath.Join(w.Config(3).Home, folder)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Restart(3)
+	select {
+	case <-w.Nodes[3].Done():
+	case <-time.After(60 * time.Second):
+		t.Fatal("a node goes on with rules it does not have")
+	}
+	if err := w.Nodes[3].Err(); !errors.Is(err, chain.ErrUpgrade) {
+		t.Fatal(err)
+	}
+	if at := status(t, w.Nodes[3]).Height; at != height-1 {
+		t.Errorf("it halted at block %d, want %d", at, height-1)
+	}
+	w.Configure(3, func(c *chain.Config) { c.Rules = both() })
+	w.Restart(3)
+	w.WaitHeight(3, top)
+}
