@@ -3,6 +3,7 @@
 package chain
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	abci "github.com/cometbft/cometbft/abci/types"
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
 	"github.com/cometbft/cometbft/types"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"cityid"
 	"cityid/internal/registry"
@@ -124,4 +126,46 @@ func (e *Engine) Apply(d *Decided) error {
 	}
 	e.state = state
 	return nil
+}
+
+// Accuse gives a node evidence that the validator of another home folder signed two
+// votes at a height, which it makes with its key.
+func (n *Node) Accuse(height int64, home string) error {
+	key, err := readValidatorKey(home)
+	if err != nil {
+		return err
+	}
+	set, err := n.states.LoadValidators(height)
+	if err != nil {
+		return err
+	}
+	index, _ := set.GetByAddress(key.PubKey().Address())
+	meta := n.blocks.LoadBlockMeta(height)
+	var votes []*types.Vote
+	for _, hash := range []byte{1, 2} {
+		v := &types.Vote{
+			Type: cmtproto.PrecommitType, Height: height, Timestamp: meta.Header.Time, ValidatorAddress: key.PubKey().Address(), ValidatorIndex: index,
+			BlockID: types.BlockID{Hash: bytes.Repeat([]byte{hash}, 32), PartSetHeader: types.PartSetHeader{Total: 1, Hash: bytes.Repeat([]byte{hash}, 32)}},
+		}
+		if v.Signature, err = key.Sign(types.VoteSignBytes(n.app.genesis.Chain, v.ToProto())); err != nil {
+			return err
+		}
+		votes = append(votes, v)
+	}
+	e, err := types.NewDuplicateVoteEvidence(votes[0], votes[1], meta.Header.Time, set)
+	if err != nil {
+		return err
+	}
+	return n.comet.EvidencePool().AddEvidence(e)
+}
+
+// Misbehaved returns how often the node has seen evidence of misbehaviour.
+func (n *Node) Misbehaved() float64 {
+	r := prometheus.NewRegistry()
+	r.MustRegister(n.app.metrics.misbehaviour)
+	families, err := r.Gather()
+	if err != nil || len(families) != 1 {
+		return 0
+	}
+	return families[0].GetMetric()[0].GetCounter().GetValue()
 }

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain_test
+
+import (
+	"testing"
+	"time"
+
+	"cityid"
+	"cityid/internal/chain/chaintest"
+	"cityid/verify"
+)
+
+// pending submits a transaction that no block can take now, and returns its id.
+func pending(t *testing.T, w *chaintest.Network, i, n int) cityid.Digest {
+	t.Helper()
+	r, err := w.Nodes[i].Submit(ctx, chaintest.Tx(w.Genesis.Chain, time.Now(), city(n)), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.ID
+}
+
+// recorded waits until a node has recorded a transaction.
+func recorded(t *testing.T, w *chaintest.Network, i int, id cityid.Digest) uint64 {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		r, err := w.Nodes[i].Transaction(ctx, id)
+		if err == nil && r.Height > 0 {
+			if r.Code != cityid.OK {
+				t.Fatalf("%+v", r)
+			}
+			return r.Height
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("node %d does not record %s: %+v, %v", i, id, r, err)
+		}
+	}
+}
+
+// proves wants a node to prove that a city is there, and returns the bundle.
+func proves(t *testing.T, w *chaintest.Network, i, n int) []byte {
+	t.Helper()
+	data, err := w.Nodes[i].Bundle(ctx, cityid.BundleQuery{Code: cityCode(n), Kind: cityid.AnswerRecord})
+	if err != nil {
+		t.Fatalf("node %d: %v", i, err)
+	}
+	valid(t, w, i, data)
+	return data
+}
+
+func valid(t *testing.T, w *chaintest.Network, i int, data []byte) {
+	t.Helper()
+	trust, err := w.Nodes[i].Trust(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := verify.CheckEncoded(&trust[0], data, verify.Options{Now: time.Now()}); v.Verdict != verify.Valid || !v.Allocated {
+		t.Fatalf("%s: %s", v.Verdict, v.Message)
+	}
+}
+
+// TestPartition cuts a network of four in two halves; the long mode also takes two of
+// it down, cuts one off, and delays everything. Without a quorum no block is made, and reading and proving go on; then all
+// that waited is recorded, once, and the same everywhere.
+func TestPartition(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts four validators")
+	}
+	w, links := chaintest.StartLinked(t, 4, time.Second)
+	for i := range 4 {
+		nodeSubmit(t, w, i, city(i))
+	}
+	agree(t, w)
+
+	links.Split("01 23")
+	left, right := pending(t, w, 0, 10), pending(t, w, 2, 11)
+	before := make([]uint64, 4)
+	for i := range 4 {
+		before[i] = status(t, w.Nodes[i]).Height
+	}
+	time.Sleep(1500 * time.Millisecond) // longer than the heartbeat: a quorum would have made a block
+	var handed [][]byte
+	for i := range 4 {
+		// One that was being decided when the cut came may still have been.
+		if s := status(t, w.Nodes[i]); s.Height > before[i]+1 {
+			t.Errorf("node %d went from block %d to %d with half of the validators", i, before[i], s.Height)
+		}
+		handed = append(handed, proves(t, w, i, i))
+	}
+	links.Heal()
+	for i := range 4 {
+		if a, b := recorded(t, w, i, left), recorded(t, w, i, right); a == 0 || b == 0 {
+			t.Error("not recorded")
+		}
+	}
+	agree(t, w)
+	if !long() {
+		finishPartition(t, w, handed)
+		return
+	}
+
+	w.Stop(2)
+	w.Stop(3)
+	waits := pending(t, w, 0, 20)
+	handed = append(handed, proves(t, w, 0, 10), proves(t, w, 1, 11))
+	w.Restart(2)
+	w.Restart(3)
+	at := recorded(t, w, 3, waits)
+	for i := range 4 {
+		if got := recorded(t, w, i, waits); got != at {
+			t.Errorf("node %d recorded in block %d what is in block %d", i, got, at)
+		}
+	}
+
+	links.Split("012 3")
+	for i := range 6 {
+		nodeSubmit(t, w, i%3, city(30+i))
+	}
+	links.Heal()
+	w.WaitHeight(3, status(t, w.Nodes[0]).Height)
+	links.Delay(50 * time.Millisecond) // and everything is late
+	for i := range 6 {
+		nodeSubmit(t, w, i%4, city(40+i))
+	}
+	links.Delay(0)
+	finishPartition(t, w, handed)
+}
+
+func finishPartition(t *testing.T, w *chaintest.Network, handed [][]byte) {
+	t.Helper()
+	nodeSubmit(t, w, 3, city(99))
+	agree(t, w)
+	for _, data := range handed {
+		valid(t, w, 0, data)
+	}
+	for i := range 4 {
+		for _, n := range []int{0, 1, 2, 3, 10, 11, 99} {
+			if h, err := w.Nodes[i].History(ctx, cityCode(n)); err != nil || len(h.Revisions) != 1 {
+				t.Errorf("node %d, city %d: %+v, %v", i, n, h, err)
+			}
+		}
+	}
+}
+
+// TestDoubleSigner shows a network two votes of one validator for one height: the
+// evidence comes into a block, and every node counts it and raises the alarm.
+func TestDoubleSigner(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts four validators")
+	}
+	w := chaintest.Start(t, 4, 500*time.Millisecond)
+	nodeSubmit(t, w, 0, city(1))
+	w.WaitHeight(1, 3)
+	if err := w.Nodes[1].Accuse(2, w.Config(3).Home); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		for deadline := time.Now().Add(30 * time.Second); w.Nodes[i].Misbehaved() == 0; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("node %d never hears of it", i)
+			}
+		}
+	}
+	nodeSubmit(t, w, 3, city(2)) // it is for the apex to remove it
+	agree(t, w)
+}
