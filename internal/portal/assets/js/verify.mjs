@@ -169,7 +169,11 @@ async function check() {
   if (!given.code) return;
   try {
     show(given.certificate ? await checkSigned(given.text) : given.source ? await checkMark(given.text) : await checkCode(given.code));
-  } catch (error) { show({ verdict: "undecided", sentence: error.message, checks: [], remedy: say("remedy.undecided") }); }
+  } catch (error) { showUndecided(error); }
+}
+
+function showUndecided(error) {
+  show({ verdict: "undecided", sentence: error.message, checks: [], remedy: say("remedy.undecided") });
 }
 
 byID("bundle-form").addEventListener("submit", async (e) => {
@@ -178,7 +182,10 @@ byID("bundle-form").addEventListener("submit", async (e) => {
   const file = byID("bundle").files[0];
   if (!file) return;
   byID("who-answer").textContent = say("who.file", file.name);
-  show(judgement(await checkBundle(trust, new Uint8Array(await file.arrayBuffer()), { now: Date.now() })));
+  try {
+    await ready; // people are faster than slow networks
+    show(judgement(await checkBundle(trust, new Uint8Array(await file.arrayBuffer()), { now: Date.now() })));
+  } catch (error) { showUndecided(error); }
   byID("verdict").scrollIntoView({ block: "start" });
 });
 
@@ -191,5 +198,8 @@ offerCamera(given.frames, {
   failed: (error) => { state.textContent = error.message; },
 });
 
-await loadTrust();
-await check();
+const ready = loadTrust();
+try {
+  await ready;
+  await check();
+} catch (error) { showUndecided(error); }
