@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -192,4 +193,26 @@ func TestBackupMixed(t *testing.T) {
 	if err := mixed(""); !errors.Is(err, folder.ErrDamaged) {
 		t.Errorf("no blocks: %v", err)
 	}
+}
+
+// FuzzBackupName: whatever an entry is called, it lands in its home or nowhere.
+func FuzzBackupName(f *testing.F) {
+	for _, name := range []string{
+		"genesis.json", "state/000012.sst", "blocks/cs.wal/wal", "office/files/ab/cd", "state", "state/", "state/LOCK", "/etc/passwd",
+		"state/../../x", "../x", "blocks//x", `state\..\x`, "C:state/x", "tls/key.pem", "index.sqlite",
+	} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if !chain.InBackup(name) {
+			return
+		}
+		if !filepath.IsLocal(name) || filepath.Clean(name) != name {
+			t.Errorf("%q may stand in a backup", name)
+		}
+		top, _, below := strings.Cut(name, "/")
+		if below && top != "blocks" && top != "office" && top != "state" {
+			t.Errorf("%q may stand in a backup", name)
+		}
+	})
 }

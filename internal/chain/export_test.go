@@ -228,3 +228,6 @@ func (r *Restoring) Bootstrap(home string, height uint64, commit bool) (err erro
 
 // Begins reports whether n begins with a snapshot.
 func (n *Node) Begins() bool { return n.begins }
+
+// InBackup exports inBackup.
+func InBackup(name string) bool { return inBackup(name) }
