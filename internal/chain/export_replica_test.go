@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -23,12 +24,16 @@ import (
 
 // OpenReplica opens an engine over a file system and databases of the test's, and
 // makes no block by itself: the blocks come from [Engine.Candidate] of any replica.
-// The program has the given versions of the rules.
-func OpenReplica(g *Genesis, fs vfs.FS, blocks, states dbm.DB, program registry.Versions) (*Engine, error) {
+// The program has the given versions of the rules. The state must have been at the
+// least height at least, before blocks are replayed.
+func OpenReplica(g *Genesis, fs vfs.FS, blocks, states dbm.DB, program registry.Versions, least uint64) (*Engine, error) {
 	e := &Engine{databases: new(databases), clock: g.Time.Std()}
 	st, err := store.Open("state", store.Options{ChainID: g.Chain, FS: fs, CacheSize: 1 << 20})
 	if err != nil {
 		return nil, err
+	}
+	if st.Height() < least {
+		return nil, errors.Join(fmt.Errorf("the state is at height %d and was committed at %d", st.Height(), least), st.Close())
 	}
 	log := slog.New(slog.DiscardHandler)
 	app, err := newApplication(st, g, log, e.Now, program)

@@ -46,6 +46,16 @@ func TestReceiptStays(t *testing.T) {
 	if r, err := e.Transaction(ctx, pending.ID); err != nil || r.Height != 0 {
 		t.Errorf("a forged copy was refused, and the receipt says %+v, %v", r, err)
 	}
+	// Of one that never came here, a forged copy is no trace either.
+	unknown := chaintest.Tx(engineChain, e.Now(), city(3))
+	other, _, err := cityid.DecodeTx(unknown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown[len(unknown)-1] ^= 1
+	decided(t, e, unknown)
+	_, err = e.Transaction(ctx, other.ID())
+	wantCode(t, err, cityid.ErrNotFound)
 	if err := e.Settle(); err != nil {
 		t.Fatal(err)
 	}
