@@ -113,7 +113,9 @@ func (g *Gateway) purposeDue(ctx context.Context, e os.DirEntry) (bool, error) {
 	name, whole := strings.CutSuffix(e.Name(), purposeSuffix)
 	var id cityid.Digest
 	if !whole || id.UnmarshalText([]byte(name)) != nil {
-		return age > purposesEvery, nil // begun, and interrupted
+		// Begun, and interrupted, unless it is being written: by the clock that
+		// dates files.
+		return time.Since(info.ModTime()) > purposesEvery, nil
 	}
 	if age < PurposeLife {
 		return false, nil

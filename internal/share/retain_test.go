@@ -110,6 +110,10 @@ func TestErasePurposes(t *testing.T) {
 	if _, err := os.Stat(broken); err != nil {
 		t.Errorf("what is being written is removed: %v", err)
 	}
+	old := time.Now().Add(-48 * time.Hour)
+	if err := os.Chtimes(broken, old, old); err != nil {
+		t.Fatal(err)
+	}
 	at(200 * day)
 	decide(w.give, revoke, ended)
 	at(year - 60)
