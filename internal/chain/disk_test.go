@@ -199,6 +199,8 @@ func startDamaged(t *testing.T, w *told, cfg chain.Config, votes bool) (outcome 
 	switch {
 	case err != nil && n.Err() != nil:
 		return fmt.Sprintf("halted: %v", n.Err())
+	case errors.Is(err, store.ErrCorrupt):
+		return fmt.Sprintf("noticed: %v", err)
 	case err != nil && votes:
 		return "waits"
 	case err != nil || r.Err() != nil:

@@ -198,7 +198,7 @@ func damaged(err error) error {
 	if ofDisk(err) {
 		return err
 	}
-	for _, of := range []string{"leveldb", "initialize database", "handshake", "Height", "unmarshal", "proto"} {
+	for _, of := range []string{"leveldb", "initialize database", "handshake", "validator set", "Height", "unmarshal", "proto"} {
 		if strings.Contains(err.Error(), of) {
 			return fmt.Errorf("%w (%w)", ErrBlocks, err)
 		}

@@ -112,9 +112,8 @@ func openPebble(dir string, o *pebble.Options, f *fuse) (*pebble.DB, error) {
 			}
 		}()
 		db, err := pebble.Open(dir, o)
-		gone := errors.Is(err, iofs.ErrNotExist) && !errors.Is(err, pebble.ErrDBDoesNotExist)
-		if gone || err != nil && strings.Contains(err.Error(), "object size mismatch") {
-			err = fmt.Errorf("%w: %w", ErrCorrupt, err) // a file of it is gone, or cut
+		if spoiled(err) {
+			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 		opened <- db
 		return err
@@ -126,6 +125,16 @@ func openPebble(dir string, o *pebble.Options, f *fuse) (*pebble.DB, error) {
 		return nil, err
 	}
 	return <-opened, nil
+}
+
+// spoiled reports whether Pebble could not open a database because a file of it is
+// gone, is cut, or names other functions than those it was made with.
+func spoiled(err error) bool {
+	if err == nil || errors.Is(err, pebble.ErrDBDoesNotExist) {
+		return false
+	}
+	text := err.Error()
+	return errors.Is(err, iofs.ErrNotExist) || strings.Contains(text, "object size mismatch") || strings.Contains(text, "name from file")
 }
 
 func pebbleOptions(o Options, lock *pebble.Lock, f *fuse) *pebble.Options {
