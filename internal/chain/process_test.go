@@ -107,6 +107,9 @@ type told struct {
 	bundles []string
 }
 
+// errNotReadable: CometBFT says that it can not read a block or its validators.
+var errNotReadable = errors.New("not readable")
+
 func newTold() *told { return &told{acks: map[string]string{}, heads: map[string]string{}} }
 
 // hear takes note of a line, and refuses what contradicts another.
@@ -252,7 +255,7 @@ func (w *told) compare(n *chain.Node) error {
 		}
 		b, err := n.LightBlock(height + 1)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errNotReadable, err)
 		}
 		if got := cityid.Digest(b.AppHash); got.String() != hash {
 			return fmt.Errorf("the state after block %d was %s, the next header says %s", height, hash, got)
