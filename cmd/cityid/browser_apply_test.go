@@ -17,6 +17,7 @@ func TestBrowserApply(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser and a demo take a while")
 	}
+	t.Parallel() // each has a demo and a browser of its own, which wait more than they work
 	chromium(t)
 	axe := axeFile(t)
 	d := startDemo(t)

@@ -43,6 +43,7 @@ func TestDashboards(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser and a demo take a while")
 	}
+	t.Parallel()
 	chromium(t)
 	d := startDemo(t)
 	d.awaitBoards(t)

@@ -11,6 +11,7 @@ func TestDataInBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser and a demo take a while")
 	}
+	t.Parallel()
 	chromium(t)
 	d := startDemo(t)
 	b := startBrowser(t)

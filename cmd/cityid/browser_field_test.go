@@ -20,6 +20,7 @@ func TestFieldInBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser and a demo take a while")
 	}
+	t.Parallel()
 	chromium(t)
 	d := startDemo(t)
 	b := startBrowser(t)

@@ -16,6 +16,7 @@ func TestImportInBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser and a demo take a while")
 	}
+	t.Parallel()
 	chromium(t)
 	axe := axeFile(t)
 	d := startDemo(t)

@@ -30,6 +30,7 @@ func TestReviewInBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser and a demo take a while")
 	}
+	t.Parallel()
 	chromium(t)
 	axe := axeFile(t)
 	d := startDemo(t)

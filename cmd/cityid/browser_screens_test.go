@@ -147,6 +147,7 @@ func TestScreens(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser and a demo take a while")
 	}
+	t.Parallel()
 	chromium(t)
 	axe := axeFile(t)
 	wanted := regexp.MustCompile(*only)

@@ -25,6 +25,7 @@ func TestShareInBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser and a demo take a while")
 	}
+	t.Parallel()
 	chromium(t)
 	axe := axeFile(t)
 	d := startDemo(t)

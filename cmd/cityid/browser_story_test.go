@@ -37,6 +37,7 @@ func TestStory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser and a demo take a while")
 	}
+	t.Parallel()
 	chromium(t)
 	d := startDemo(t)
 	for _, s := range stories {

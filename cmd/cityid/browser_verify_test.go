@@ -17,6 +17,7 @@ func TestVerifyInBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser and a demo take a while")
 	}
+	t.Parallel()
 	chromium(t)
 	d := startDemo(t)
 	b := startBrowser(t)
