@@ -223,7 +223,11 @@ func (t *tab) look(name, axe string) {
 // check does so at the width there is.
 func (t *tab) check(name, axe string) {
 	t.Helper()
-	if over := eval[float64](t, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
+	over := eval[float64](t, "document.documentElement.scrollWidth - innerWidth")
+	for end := time.Now().Add(2 * time.Second); over > 0 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		over = eval[float64](t, "document.documentElement.scrollWidth - innerWidth") // it may still be laid out
+	}
+	if over > 0 {
 		wide := eval[string](t, `[...document.querySelectorAll("body *")].filter(e => {
 			for (let up = e.parentElement; up; up = up.parentElement) if (getComputedStyle(up).overflowX != "visible") return false;
 			return e.getBoundingClientRect().right > innerWidth + 1;
