@@ -350,13 +350,10 @@ func (f *flags) connect() (*client.Client, error) { return f.clientOf(f.node, 0)
 // time; 0 for the usual few.
 func (f *flags) clientOf(address string, many int, options ...client.Option) (*client.Client, error) {
 	if many > 0 || f.trusts != "" {
-		pool, err := authorities(f.trusts)
+		transport, err := f.transport(many)
 		if err != nil {
 			return nil, err
 		}
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.TLSClientConfig = &tls.Config{RootCAs: pool}
-		transport.MaxIdleConnsPerHost = many
 		options = append(options, client.WithTransport(transport))
 	}
 	c, err := client.New(address, options...)
@@ -364,6 +361,19 @@ func (f *flags) clientOf(address string, many int, options ...client.Option) (*c
 		return nil, usageError{err}
 	}
 	return c, nil
+}
+
+// transport returns what carries requests to nodes, so many at a time, and trusts the
+// authorities that were given.
+func (f *flags) transport(many int) (*http.Transport, error) {
+	pool, err := authorities(f.trusts)
+	if err != nil {
+		return nil, err
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{RootCAs: pool}
+	t.MaxIdleConnsPerHost = many
+	return t, nil
 }
 
 // codeArg parses the single argument of a command as a code.

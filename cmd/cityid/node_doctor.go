@@ -98,7 +98,7 @@ func nodeDoctor(f *flags) func(context.Context, []string) error {
 			d.rules(status)
 			d.trust(ctx, c)
 			d.signing(status)
-			d.others(ctx, status, ask)
+			d.others(ctx, f, status, ask)
 		}
 		t, ill := &table{head: []string{"subject", "state", "detail", "remedy"}}, 0
 		for _, x := range d.found {
@@ -232,7 +232,7 @@ func (d *doctor) running(ctx context.Context, f *flags) (*cityid.NodeStatus, *cl
 			address = defaultOrigin(d.start.serve.Listen, d.start.serve.Cert != "")
 		}
 	}
-	c, err := client.New(address)
+	c, err := f.clientOf(address, 0)
 	if err != nil {
 		d.bad("node", "", "%v", err)
 		return nil, nil
@@ -315,15 +315,22 @@ func (d *doctor) signing(s *cityid.NodeStatus) {
 }
 
 // others compares with nodes of others: chain, version, height, clock, hash.
-func (d *doctor) others(ctx context.Context, mine *cityid.NodeStatus, ask []string) {
+func (d *doctor) others(ctx context.Context, f *flags, mine *cityid.NodeStatus, ask []string) {
 	for _, address := range ask {
 		subject := "node " + address
-		c, err := client.New(address)
+		transport, err := f.transport(0)
+		if err != nil {
+			d.bad(subject, "", "%v", err)
+			continue
+		}
+		clock := &clockReader{RoundTripper: transport}
+		c, err := client.New(address, client.WithTransport(clock))
 		if err != nil {
 			d.bad(subject, "", "%v", err)
 			continue
 		}
 		s, err := c.Status(ctx)
+		transport.CloseIdleConnections()
 		if err != nil {
 			d.bad(subject, "see that it runs, and that the address is right", "%v", err)
 			continue
@@ -342,35 +349,39 @@ func (d *doctor) others(ctx context.Context, mine *cityid.NodeStatus, ask []stri
 		if s.Height > mine.Height+20 {
 			wrong, state = append(wrong, fmt.Sprintf("it is %d blocks ahead", s.Height-mine.Height)), worse(state == "bad", true)
 		}
-		if off, ok := clockOf(ctx, address); ok && (off > clocksApart || off < -clocksApart) {
-			wrong, state = append(wrong, fmt.Sprintf("its clock differs by %s", off.Round(time.Second))), "bad"
+		if clock.ahead.Abs() > clocksApart {
+			wrong, state = append(wrong, fmt.Sprintf("its clock differs by %s", clock.ahead.Round(time.Second))), "bad"
 		}
 		if len(wrong) == 0 {
-			wrong = []string{fmt.Sprintf("version %s, block %d, clocks agree", s.Version, s.Height)}
+			wrong = []string{fmt.Sprintf("version %s, block %d", s.Version, s.Height)}
+			if clock.read {
+				wrong[0] += ", clocks agree"
+			}
 		}
 		d.say(subject, state, map[bool]string{true: "compare with whoever runs it"}[state != "good"], "%s", strings.Join(wrong, "; "))
 	}
 }
 
-// clockOf returns by how much the clock of a server is ahead of this one's, by the
-// date in its answers.
-func clockOf(ctx context.Context, address string) (time.Duration, bool) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodHead, strings.TrimSuffix(address, "/")+"/v1/status", nil)
-	if err != nil {
-		return 0, false
-	}
+// clockReader carries requests, and notes by how much the server's clock is ahead of
+// this one's, by the date in its last answer.
+type clockReader struct {
+	http.RoundTripper
+	ahead time.Duration
+	read  bool // there was a date
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (c *clockReader) RoundTrip(r *http.Request) (*http.Response, error) {
 	before := time.Now()
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := c.RoundTripper.RoundTrip(r)
 	if err != nil {
-		return 0, false
+		return nil, err
 	}
-	answer.Body.Close()
-	at, err := http.ParseTime(answer.Header.Get("Date"))
-	if err != nil {
-		return 0, false
+	if at, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
+		// It was cut to the second, some time between asking and now.
+		c.ahead, c.read = at.Add(time.Second/2).Sub(before.Add(time.Since(before)/2)), true
 	}
-	// It was cut to the second, some time between asking and now.
-	return at.Add(time.Second / 2).Sub(before.Add(time.Since(before) / 2)), true
+	return answer, nil
 }
 
 // nodeSigning shows or raises what a validator's key has signed.
