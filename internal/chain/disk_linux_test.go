@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"cityid/internal/store"
 )
 
 // TestSmallDisk runs a node on a disk that becomes full, and on one that becomes
@@ -21,6 +23,7 @@ func TestSmallDisk(t *testing.T) {
 	for name, fault := range map[string]struct {
 		spoil func(dir string) error
 		mend  string
+		want  error
 	}{
 		"full": {func(dir string) error {
 			// All that is left is taken by something else.
@@ -32,10 +35,10 @@ func TestSmallDisk(t *testing.T) {
 			for b := make([]byte, 1<<16); err == nil; _, err = f.Write(b) {
 			}
 			return nil
-		}, "size=96m"},
+		}, "size=96m", store.ErrDiskFull},
 		"read-only": {func(dir string) error {
 			return syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, "")
-		}, ""},
+		}, "", store.ErrReadOnly},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -68,7 +71,7 @@ func TestSmallDisk(t *testing.T) {
 				t.Fatal(err)
 			}
 			lines := p.end(t, w)
-			if last := lines[len(lines)-1]; !strings.HasPrefix(last, "error") {
+			if last := lines[len(lines)-1]; !strings.HasPrefix(last, "error") || !strings.Contains(last, fault.want.Error()) {
 				t.Errorf("it ended with %q", last)
 			} else {
 				t.Log(last)

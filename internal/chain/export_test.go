@@ -231,3 +231,12 @@ func (n *Node) Begins() bool { return n.begins }
 
 // InBackup exports inBackup.
 func InBackup(name string) bool { return inBackup(name) }
+
+// Broken returns what a node says whose consensus ended for a reason; nil: it is not known.
+func Broken(cause any) error {
+	b := new(breakage)
+	if cause != nil {
+		cometLogger{log: slog.New(slog.DiscardHandler), broke: b.note}.With("module", "consensus").Error(consensusFailure, "err", cause, "stack", "")
+	}
+	return b.reason()
+}

@@ -23,6 +23,8 @@ type cometLogger struct {
 	// ended reports whether the node has ended on purpose, so that what CometBFT
 	// reports as errors follows from it. nil: never.
 	ended func() bool
+	// broke is told what ended consensus; it may be nil. CometBFT says so nowhere else.
+	broke func(cause any)
 }
 
 var _ cmtlog.Logger = cometLogger{}
@@ -46,7 +48,14 @@ func (l cometLogger) Info(msg string, kv ...any) {
 	}
 }
 
+// consensusFailure is what CometBFT reports, with what it recovered from as "err", when
+// consensus has ended.
+const consensusFailure = "CONSENSUS FAILURE!!!"
+
 func (l cometLogger) Error(msg string, kv ...any) {
+	if msg == consensusFailure && l.broke != nil && len(kv) > 1 {
+		l.broke(kv[1])
+	}
 	level := slog.LevelError
 	if l.quiet || l.ended != nil && l.ended() {
 		level = slog.LevelDebug
@@ -68,5 +77,5 @@ func (l cometLogger) With(kv ...any) cmtlog.Logger {
 			quiet = peerModules[name]
 		}
 	}
-	return cometLogger{log: l.log.With(kv...), quiet: quiet, ended: l.ended}
+	return cometLogger{log: l.log.With(kv...), quiet: quiet, ended: l.ended, broke: l.broke}
 }

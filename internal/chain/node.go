@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -59,6 +57,7 @@ type Node struct {
 	fast      *fastSync // nil: the node takes all blocks
 	begins    bool      // with a snapshot, and has not yet when it is opened
 	panicked  bool      // CometBFT did, while it was started
+	broke     breakage  // of consensus
 
 	stop     sync.Once
 	stopping chan struct{} // closed when Stop begins
@@ -173,7 +172,7 @@ func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValid
 		func() (*types.GenesisDoc, error) { return doc, nil },
 		n.databases.provide,
 		cmtnode.DefaultMetricsProvider(cfg.Instrumentation),
-		cometLogger{log: n.cfg.Logger, ended: n.app.outdated},
+		cometLogger{log: n.cfg.Logger, ended: n.app.outdated, broke: n.broke.note},
 		options...,
 	)
 	if err != nil {
@@ -190,28 +189,6 @@ func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValid
 	n.consensus = cs
 	n.connect(n.comet.BlockStore(), env.StateStore, n.comet.Mempool())
 	return nil
-}
-
-// damaged wraps an error of CometBFT in [ErrBlocks], if it tells of its databases and
-// of nothing that an operator can change. CometBFT's errors have no types left by then.
-func damaged(err error) error {
-	if ofDisk(err) {
-		return err
-	}
-	for _, of := range []string{"leveldb", "initialize database", "handshake", "validator set", "Height", "unmarshal", "proto"} {
-		if strings.Contains(err.Error(), of) {
-			return fmt.Errorf("%w (%w)", ErrBlocks, err)
-		}
-	}
-	return err
-}
-
-// ofDisk reports whether an error of CometBFT tells of a disk that is full or may not
-// be used.
-func ofDisk(err error) bool {
-	return slices.ContainsFunc([]syscall.Errno{
-		syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EACCES, syscall.EPERM, syscall.EMFILE, syscall.ENFILE,
-	}, func(e syscall.Errno) bool { return strings.Contains(err.Error(), e.Error()) })
 }
 
 // ID is the node's id in peers' addresses.
@@ -243,8 +220,7 @@ func (n *Node) startComet() (err error) {
 		if p := recover(); p != nil {
 			n.cfg.Logger.Debug("starting the node panicked", "panic", p, "stack", string(debug.Stack()))
 			n.panicked = true
-			err = fmt.Errorf("%v", p)
-			if !ofDisk(err) {
+			if err = ofDisk(fmt.Errorf("%v", p)); !errors.As(err, new(diskError)) {
 				err = fmt.Errorf("%w (%w)", ErrBlocks, err)
 			}
 		}
@@ -270,7 +246,7 @@ func (n *Node) watch() {
 		case <-n.app.failed:
 			n.halted(n.app.failure())
 		default:
-			n.halted(errors.New("consensus ended; the log above says why"))
+			n.halted(n.broke.reason())
 		}
 	}
 }
