@@ -49,12 +49,15 @@ var decMode = func() cbor.DecMode {
 // 4.2.1). It fails only for types that have no such encoding, which is a
 // programming error.
 func Marshal(v any) ([]byte, error) {
+	if b, ok := appended(v); ok {
+		return b, nil
+	}
 	return encMode.Marshal(v)
 }
 
 // MustMarshal is [Marshal] for the types of this package, which always encode.
 func MustMarshal(v any) []byte {
-	b, err := encMode.Marshal(v)
+	b, err := Marshal(v)
 	if err != nil {
 		panic(fmt.Sprintf("cityid: encode %T: %v", v, err))
 	}
@@ -69,7 +72,7 @@ func Unmarshal(data []byte, v any) error {
 	if err := decMode.Unmarshal(data, v); err != nil {
 		return err
 	}
-	again, err := encMode.Marshal(v)
+	again, err := Marshal(v)
 	if err != nil {
 		return err
 	}

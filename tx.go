@@ -37,16 +37,13 @@ func SigningDigest(body []byte) Digest {
 
 // DecodeTx decodes an encoded transaction and its body, and checks all that can
 // be checked without state or signatures: sizes, order of the signers, one
-// signature for each, one operation in each place. The error is an [Error].
+// signature for each, one operation in each place. The error is an [Error]. What it
+// returns may keep raw, which must not be changed afterwards.
 func DecodeTx(raw []byte) (*Tx, *Body, error) {
 	if len(raw) > MaxTx {
 		return nil, nil, Errorf(ErrTooLarge, "transaction of %d octets: at most %d", len(raw), MaxTx)
 	}
-	var t Tx
-	if err := Unmarshal(raw, &t); err != nil {
-		return nil, nil, Errorf(ErrMalformed, "transaction: %v", err)
-	}
-	b, err := DecodeBody(t.Body)
+	t, b, err := decodeTx(raw)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -58,7 +55,19 @@ func DecodeTx(raw []byte) (*Tx, *Body, error) {
 			return nil, nil, Errorf(ErrSignature, "signature of %s has %d octets", b.Signers[i], len(s))
 		}
 	}
-	return &t, b, nil
+	return t, b, nil
+}
+
+func decodeTx(raw []byte) (*Tx, *Body, error) {
+	if t, b, ok := scanTx(raw); ok {
+		return t, b, b.Check()
+	}
+	var t Tx
+	if err := Unmarshal(raw, &t); err != nil {
+		return nil, nil, Errorf(ErrMalformed, "transaction: %v", err)
+	}
+	b, err := DecodeBody(t.Body)
+	return &t, b, err
 }
 
 // DecodeBody decodes an encoded body and checks it as [DecodeTx] does.
