@@ -504,7 +504,9 @@ func validLang(tag string) bool {
 	if len(tag) > 35 {
 		return false
 	}
-	for i, sub := range strings.Split(tag, "-") {
+	i := -1
+	for sub := range strings.SplitSeq(tag, "-") {
+		i++
 		if i == 0 && (len(sub) < 2 || len(sub) > 3) || len(sub) < 1 || len(sub) > 8 {
 			return false
 		}
@@ -521,6 +523,9 @@ func validLang(tag string) bool {
 // CheckText accepts text for people: NFC, without control or formatting
 // characters or blanks at its ends, at most 200 octets.
 func CheckText(what, s string, required bool) error {
+	if common(s) {
+		return nil
+	}
 	switch {
 	case s == "" && required:
 		return Errorf(ErrInvalid, "%s is empty", what)
@@ -539,6 +544,27 @@ func CheckText(what, s string, required bool) error {
 		}
 	}
 	return nil
+}
+
+// common reports whether s is text as CheckText wants it in characters that most of
+// it is written in: printable ASCII and the Chinese characters of Unicode 1.1 to 14,
+// which are none of them control characters and stay as they are in every normal form.
+func common(s string) bool {
+	if s == "" || len(s) > maxText || s[0] == ' ' || s[len(s)-1] == ' ' {
+		return false
+	}
+	for i := 0; i < len(s); {
+		if c := s[i]; c >= ' ' && c <= '~' {
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r < 0x4e00 || r > 0x9fff {
+			return false
+		}
+		i += n
+	}
+	return true
 }
 
 func sortedStrict[S ~[]E, E ~string](s S) bool {

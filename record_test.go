@@ -7,6 +7,10 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 func TestParseDegrees(t *testing.T) {
@@ -189,5 +193,34 @@ func TestSampleRecordHash(t *testing.T) {
 	r := samples()[0].(*Record)
 	if got := r.Hash().String(); got != want {
 		t.Errorf("%s, not %s", got, want)
+	}
+}
+
+// TestCommonText compares what is accepted at a glance with the rules themselves.
+func TestCommonText(t *testing.T) {
+	inRules := func(s string) bool {
+		return s != "" && len(s) <= maxText && utf8.ValidString(s) && strings.TrimSpace(s) == s && norm.NFC.IsNormalString(s) &&
+			!strings.ContainsFunc(s, func(c rune) bool {
+				return unicode.In(c, unicode.C, unicode.Zl, unicode.Zp) || c == utf8.RuneError
+			})
+	}
+	accepted := 0
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		for _, s := range []string{string(r), "a" + string(r), string(r) + "路", "e" + string(r) + "e"} {
+			if !common(s) {
+				continue
+			}
+			if accepted++; !inRules(s) {
+				t.Fatalf("%q is accepted at a glance", s)
+			}
+		}
+	}
+	if accepted < 4*20_000 {
+		t.Errorf("%d texts are accepted at a glance", accepted)
+	}
+	for _, s := range []string{"", " a", "a ", strings.Repeat("a", 201), "\x80", "a\xe8\xb7", "路\xff"} {
+		if common(s) || CheckText("text", s, true) == nil {
+			t.Errorf("%q is accepted", s)
+		}
 	}
 }

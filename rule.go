@@ -236,8 +236,10 @@ func CheckAliases(list []Alias) error {
 		if len(a.Value) > maxValue {
 			return Errorf(ErrTooLarge, "value of %d octets in scheme %s: at most %d", len(a.Value), a.Scheme, maxValue)
 		}
-		if err := CheckText("value in scheme "+a.Scheme, a.Value, true); err != nil {
-			return err
+		if !common(a.Value) {
+			if err := CheckText("value in scheme "+a.Scheme, a.Value, true); err != nil {
+				return err
+			}
 		}
 		if !a.From.Valid() || !a.Until.Valid() || a.Until != 0 && a.Until <= a.From {
 			return Errorf(ErrCrosswalk, "entry %s:%s: its end must come after its beginning", a.Scheme, a.Value)

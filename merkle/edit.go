@@ -24,8 +24,13 @@ func (e *Edit) Get(key []byte) (Hash, bool) { return Tree{e.root, e.len}.Get(key
 
 // Put binds a key to a value hash and reports whether that changes the map. The
 // error wraps ErrKey or ErrClash; the map is then unchanged.
-func (e *Edit) Put(key []byte, value Hash) (changed bool, err error) {
-	if err := CheckKey(key); err != nil {
+func (e *Edit) Put(key []byte, value Hash) (changed bool, err error) { return put(e, key, value) }
+
+// PutString is Put for a key that is a string already; the map keeps it.
+func (e *Edit) PutString(key string, value Hash) (changed bool, err error) { return put(e, key, value) }
+
+func put[K string | []byte](e *Edit, key K, value Hash) (changed bool, err error) {
+	if err := checkKey(key); err != nil {
 		return false, err
 	}
 	if e.root == nil {
@@ -38,14 +43,14 @@ func (e *Edit) Put(key []byte, value Hash) (changed bool, err error) {
 		if old.value == value {
 			return false, nil
 		}
-		*e.slot(key, MaxDepth) = newLeaf(old.key, value)
+		*slot(e, key, MaxDepth) = newLeaf(old.key, value)
 		return true, nil
 	}
 	bit, ok := firstDiff(old.key, key)
 	if !ok {
 		return false, fmt.Errorf("%w: %q and %q differ by trailing zero bytes only", ErrClash, key, old.key)
 	}
-	at := e.slot(key, bit)
+	at := slot(e, key, bit)
 	side := bitAt(key, bit)
 	n := &inner{fresh: true, bit: bit}
 	n.child[side] = newLeaf(string(key), value)
@@ -94,7 +99,7 @@ func newLeaf(key string, value Hash) *leaf {
 
 // slot returns where, on the path of a key, the first node stands that is a
 // leaf or branches at or past a bit. The inner nodes before it become fresh.
-func (e *Edit) slot(key []byte, bit uint16) *node {
+func slot[K string | []byte](e *Edit, key K, bit uint16) *node {
 	at := &e.root
 	for {
 		n, ok := (*at).(*inner)

@@ -161,7 +161,12 @@ func leafHash[K string | []byte](key K, value Hash) Hash {
 
 // CheckKey reports, wrapping ErrKey, why a key cannot stand in the map: it is
 // empty, longer than MaxKeySize, or does not end in 0x00.
-func CheckKey(key []byte) error {
+func CheckKey(key []byte) error { return checkKey(key) }
+
+// CheckKeyString is CheckKey for a key that is a string already.
+func CheckKeyString(key string) error { return checkKey(key) }
+
+func checkKey[K string | []byte](key K) error {
 	switch {
 	case len(key) == 0:
 		return fmt.Errorf("%w: it is empty", ErrKey)

@@ -16,25 +16,33 @@ func (w *work) allocate(op *cityid.Allocate) error {
 	if len(op.Items) < 1 || len(op.Items) > cityid.MaxOperations {
 		return cityid.Errorf(cityid.ErrMalformed, "an allocation has 1 to %d items", cityid.MaxOperations)
 	}
+	if n := len(op.Items); n > 16 {
+		w.expect(cityid.RecordKey(op.Items[0].Code), n)
+		if a := op.Items[0].Aliases; len(a) > 0 {
+			w.expect(cityid.CrosswalkPrefix(a[0].Scheme, a[0].Value), n)
+		}
+	}
+	var below births
 	for i := range op.Items {
-		if err := w.allocateOne(&op.Items[i]); err != nil {
+		if err := w.allocateOne(&op.Items[i], &below); err != nil {
 			if e, ok := err.(*cityid.Error); ok {
 				return cityid.Errorf(e.Code, "%s: %s", op.Items[i].Code, e.Message)
 			}
 			return err
 		}
 	}
+	w.count(&below)
 	return nil
 }
 
 // allocateOne allocates a code: once and for ever, below an active parent that
 // the grammar or a place prefix gives, within the distribution rule, with
 // content that is well formed and links only to approved hosts.
-func (w *work) allocateOne(a *cityid.Allocation) error {
+func (w *work) allocateOne(a *cityid.Allocation, below *births) error {
 	if a.Code.IsZero() {
 		return cityid.Errorf(cityid.ErrMalformed, "no code is given")
 	}
-	if w.record(a.Code) != nil {
+	if w.exists(a.Code) {
 		return cityid.Errorf(cityid.ErrExists, "the code is already allocated")
 	}
 	parent, err := w.checkParent(a)
@@ -44,7 +52,7 @@ func (w *work) allocateOne(a *cityid.Allocation) error {
 	if err := checkShape(a.Code, a.Kind); err != nil {
 		return err
 	}
-	if err := w.checkRule(a, parent); err != nil {
+	if err := w.checkRule(a, parent, below); err != nil {
 		return err
 	}
 	if a.Recovery != nil {
@@ -70,7 +78,6 @@ func (w *work) allocateOne(a *cityid.Allocation) error {
 			return err
 		}
 	}
-	w.born(parent.Code)
 	return w.put(nil, r)
 }
 
@@ -180,7 +187,7 @@ func checkShape(c cityid.Code, k cityid.Kind) error {
 }
 
 // checkRule holds an allocation against the distribution rule and counts it.
-func (w *work) checkRule(a *cityid.Allocation, parent *cityid.Record) error {
+func (w *work) checkRule(a *cityid.Allocation, parent *cityid.Record, below *births) error {
 	k := w.rule.ForKind(a.Kind)
 	if k == nil {
 		return cityid.Errorf(cityid.ErrRule, "the distribution rule does not provide for codes of kind %s", a.Kind)
@@ -202,8 +209,7 @@ func (w *work) checkRule(a *cityid.Allocation, parent *cityid.Record) error {
 			return cityid.Errorf(cityid.ErrRule, "a code of kind %s must carry its %s code", a.Kind, s)
 		}
 	}
-	n := w.count(cityid.ChildrenKey(parent.Code, a.Kind), 1)
-	if k.Quota > 0 && n > int64(k.Quota) {
+	if n := w.born(below, parent.Code, a.Kind); k.Quota > 0 && n > uint64(k.Quota) {
 		return cityid.Errorf(cityid.ErrQuota, "%s has its %d codes of kind %s", parent.Code, k.Quota, a.Kind)
 	}
 	return nil
@@ -221,7 +227,7 @@ func (w *work) checkSequence(c cityid.Code, last string) error {
 	before := strconv.FormatUint(n-1, 10)
 	s := c.String()
 	prev, err := cityid.ParseCanonical(s[:len(s)-len(last)] + strings.Repeat("0", len(last)-len(before)) + before)
-	if err != nil || w.record(prev) == nil {
+	if err != nil || !w.exists(prev) {
 		return cityid.Errorf(cityid.ErrRule, "numbers are given in sequence: %s%s comes first", strings.Repeat("0", len(last)-len(before)), before)
 	}
 	return nil

@@ -114,14 +114,23 @@ func ownerClaim(claims []claim, s *cityid.Scheme) []claim {
 
 func (w *work) waysToAllocate(op *cityid.Allocate) ([]way, error) {
 	var claims []claim
-	items := map[cityid.Code]bool{}
+	var items map[cityid.Code]bool // the codes of those before, once one is asked for
 	for i := range op.Items {
 		a := &op.Items[i]
 		parent := w.parentOf(a)
 		// Where the parent is allocated by this very operation, who may allocate
 		// it decides here too.
-		born := items[parent] && w.record(parent) == nil
-		items[a.Code] = true
+		born := w.record(parent) == nil
+		if born && items == nil {
+			items = map[cityid.Code]bool{}
+			for j := range i {
+				items[op.Items[j].Code] = true
+			}
+		}
+		born = born && items[parent]
+		if items != nil {
+			items[a.Code] = true
+		}
 		if k := w.rule.ForKind(a.Kind); k != nil && k.Apex {
 			claims = append(claims, claim{code: w.apex})
 		} else if !born {

@@ -122,8 +122,9 @@ func (w *work) found(a *cityid.Allocation, apex bool) error {
 		return err
 	}
 	if parent != nil {
-		w.count(cityid.ChildrenKey(parent.Code, a.Kind), 1)
-		w.born(parent.Code)
+		var below births
+		w.born(&below, parent.Code, a.Kind)
+		w.count(&below)
 	}
 	return w.put(nil, r)
 }

@@ -60,11 +60,37 @@ func (w *work) setCare(c cityid.Code, x care) {
 	w.set(careKey(c), &x)
 }
 
-// born counts a new record below parent.
-func (w *work) born(parent cityid.Code) {
-	x := w.care(parent)
-	x.Living++
-	w.setCare(parent, x)
+// births are new records below one parent, of one kind, which are not written yet:
+// those of a batch mostly have the same.
+type births struct {
+	parent   cityid.Code
+	kind     cityid.Kind
+	n        uint64 // new ones
+	children uint64 // before
+}
+
+// born counts a new record of a kind below parent, and returns how many it has now.
+// When all are counted, count must follow.
+func (w *work) born(b *births, parent cityid.Code, kind cityid.Kind) uint64 {
+	if b.n == 0 || b.parent != parent || b.kind != kind {
+		w.count(b)
+		*b = births{parent: parent, kind: kind}
+		w.load(cityid.ChildrenKey(parent, kind), &b.children)
+	}
+	b.n++
+	return b.children + b.n
+}
+
+// count writes what was born.
+func (w *work) count(b *births) {
+	if b.n == 0 {
+		return
+	}
+	w.set(cityid.ChildrenKey(b.parent, b.kind), b.children+b.n)
+	x := w.care(b.parent)
+	x.Living += b.n
+	w.setCare(b.parent, x)
+	b.n = 0
 }
 
 // passOn takes r, about to be retired, out of the care of what stands above it

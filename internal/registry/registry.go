@@ -22,7 +22,6 @@ package registry
 
 import (
 	"fmt"
-	"maps"
 
 	"cityid"
 )
@@ -47,6 +46,12 @@ type State interface {
 	Set(key, value []byte)
 	// Delete removes key, if there.
 	Delete(key []byte)
+}
+
+// stringState is a State that can spare the copy of a key which is a string
+// already. SetString is otherwise like Set.
+type stringState interface {
+	SetString(key string, value []byte)
 }
 
 // Block is what the registry knows of the block a transaction stands in.
@@ -189,7 +194,12 @@ func (e *Executor) Apply(tx *cityid.Tx, body *cityid.Body) (Result, error) {
 	if len(e.known) > maxKnown {
 		clear(e.known)
 	}
-	maps.Copy(e.known, w.records)
+	for code, r := range w.records {
+		// Objects have nothing below them, so others hardly read them.
+		if r.Kind != cityid.KindObject {
+			e.known[code] = r
+		}
+	}
 	if w.settingsChanged {
 		e.set = nil
 	}

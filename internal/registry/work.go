@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
-	"maps"
 	"slices"
 
 	"cityid"
@@ -38,6 +37,12 @@ func loadSettings(r Reader) (*settings, error) {
 	return s, nil
 }
 
+// namespace is what is written to keys with the same first byte.
+type namespace struct {
+	values map[string][]byte // nil: deleted
+	keys   []string          // of values, in the order of their first write
+}
+
 // work is the state as one transaction sees and changes it. Nothing reaches the
 // state below before commit.
 type work struct {
@@ -46,7 +51,7 @@ type work struct {
 	verify VerifyFunc
 	*settings
 
-	writes          [256]map[string][]byte         // by the key's first byte; nil value: deleted
+	writes          [256]*namespace                // by the key's first byte; nil: nothing
 	records         map[cityid.Code]*cityid.Record // read or written here
 	parent          *work                          // of a fork
 	known           map[cityid.Code]*cityid.Record // as the state has them; may be nil
@@ -75,13 +80,17 @@ func (w *work) fork() *work {
 
 // commit hands all writes to the state, in byte order of the keys.
 func (w *work) commit(to State) {
+	quick, ok := to.(stringState)
 	for i := range w.writes {
-		writes := w.writes[i]
-		if len(writes) == 0 { // most: collecting nothing costs more than what one code writes
+		n := w.writes[i]
+		if n == nil { // most: collecting nothing costs more than what one code writes
 			continue
 		}
-		for _, k := range slices.Sorted(maps.Keys(writes)) {
-			if v := writes[k]; v != nil {
+		slices.Sort(n.keys) // mostly they are sorted
+		for _, k := range n.keys {
+			if v := n.values[k]; v != nil && ok {
+				quick.SetString(k, v)
+			} else if v != nil {
 				to.Set([]byte(k), v)
 			} else {
 				to.Delete([]byte(k))
@@ -92,8 +101,10 @@ func (w *work) commit(to State) {
 
 // Get implements [Reader].
 func (w *work) Get(key []byte) []byte {
-	if v, ok := w.writes[key[0]][string(key)]; ok {
-		return v
+	if n := w.writes[key[0]]; n != nil {
+		if v, ok := n.values[string(key)]; ok {
+			return v
+		}
 	}
 	return w.base.Get(key)
 }
@@ -102,7 +113,10 @@ func (w *work) Get(key []byte) []byte {
 // lie in one namespace.
 func (w *work) Scan(lo, hi []byte, fn func(key, value []byte) bool) {
 	var mine []string
-	writes := w.writes[lo[0]]
+	var writes map[string][]byte
+	if n := w.writes[lo[0]]; n != nil {
+		writes = n.values
+	}
 	for k := range writes {
 		if k >= string(lo) && k < string(hi) {
 			mine = append(mine, k)
@@ -144,11 +158,22 @@ func (w *work) set(key []byte, v any) { w.write(key, cityid.MustMarshal(v)) }
 func (w *work) delete(key []byte) { w.write(key, nil) }
 
 func (w *work) write(key, value []byte) {
-	writes := &w.writes[key[0]]
-	if *writes == nil {
-		*writes = map[string][]byte{}
+	n := w.writes[key[0]]
+	if n == nil {
+		n = &namespace{values: map[string][]byte{}}
+		w.writes[key[0]] = n
 	}
-	(*writes)[string(key)] = value
+	k, before := string(key), len(n.values)
+	if n.values[k] = value; len(n.values) > before {
+		n.keys = append(n.keys, k)
+	}
+}
+
+// expect makes room for so many writes to keys like the one given.
+func (w *work) expect(key []byte, writes int) {
+	if w.writes[key[0]] == nil {
+		w.writes[key[0]] = &namespace{make(map[string][]byte, writes), make([]string, 0, writes)}
+	}
 }
 
 // load decodes the value at key into v and reports whether there is one. What
@@ -183,6 +208,14 @@ func (w *work) record(code cityid.Code) *cityid.Record {
 	}
 	w.records[code] = r
 	return r
+}
+
+// exists reports whether code is allocated.
+func (w *work) exists(code cityid.Code) bool {
+	if r, ok := w.records[code]; ok {
+		return r != nil
+	}
+	return w.Get(cityid.RecordKey(code)) != nil
 }
 
 // existing returns the latest record of code, or a not-found error.
@@ -226,26 +259,17 @@ func (w *work) put(old *cityid.Record, next cityid.Record) error {
 		return cityid.Errorf(cityid.ErrTooLarge, "the record of %s would have %d octets: at most %d", next.Code, len(b), cityid.MaxRecord)
 	}
 	w.write(cityid.RecordKey(next.Code), b)
-	w.records[next.Code] = &next
+	if old == nil && next.Kind == cityid.KindObject {
+		return nil // nothing stands below it, so it is hardly read again
+	}
+	kept := next
+	w.records[next.Code] = &kept
 	return nil
 }
 
 func (w *work) counters() (c cityid.Counters) {
 	w.load(cityid.CountersKey, &c)
 	return c
-}
-
-// count adds delta to the number stored at key and returns the sum.
-func (w *work) count(key []byte, delta int64) int64 {
-	var n uint64
-	w.load(key, &n)
-	sum := int64(n) + delta
-	if sum <= 0 {
-		w.delete(key)
-		return 0
-	}
-	w.set(key, uint64(sum))
-	return sum
 }
 
 // scheme returns the crosswalk scheme of that name, or an error.

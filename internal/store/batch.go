@@ -83,12 +83,15 @@ func (b *Batch) Scan(lo, hi []byte, fn func(key, value []byte) bool) error {
 }
 
 // Set implements ReadWriter.
-func (b *Batch) Set(key, value []byte) error {
+func (b *Batch) Set(key, value []byte) error { return b.SetString(string(key), value) }
+
+// SetString implements ReadWriter.
+func (b *Batch) SetString(key string, value []byte) error {
 	if err := b.check(); err != nil {
 		return err
 	}
 	n := b.over.Len()
-	if err := b.over.Set(key, value); err != nil {
+	if err := b.over.SetString(key, value); err != nil {
 		return err
 	}
 	b.note(key, n)
@@ -104,15 +107,15 @@ func (b *Batch) Delete(key []byte) error {
 	if err := b.over.Delete(key); err != nil {
 		return err
 	}
-	b.note(key, n)
+	b.note(string(key), n)
 	return nil
 }
 
 // note remembers a key that may be hashed already: one that was not new when
 // over held n keys.
-func (b *Batch) note(key []byte, n int) {
+func (b *Batch) note(key string, n int) {
 	if b.over.Len() == n && b.hashed > 0 {
-		b.again = append(b.again, string(key))
+		b.again = append(b.again, key)
 	}
 }
 
@@ -214,7 +217,7 @@ func (b *Batch) hash() error {
 	}
 	for _, k := range keys {
 		if value := b.over.staged[k]; value != nil {
-			if _, err := b.edit.Put([]byte(k), merkle.ValueHash(value)); err != nil {
+			if _, err := b.edit.PutString(k, merkle.ValueHash(value)); err != nil {
 				return err
 			}
 		}

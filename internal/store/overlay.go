@@ -27,6 +27,8 @@ type ReadWriter interface {
 	// Set binds a key to a value, which must not be changed afterwards. The
 	// error wraps merkle.ErrKey or ErrTooLarge.
 	Set(key, value []byte) error
+	// SetString is Set for a key that is a string already.
+	SetString(key string, value []byte) error
 	// Delete removes a key if it is there. The error wraps merkle.ErrKey.
 	Delete(key []byte) error
 }
@@ -58,7 +60,10 @@ func (o *Overlay) Get(key []byte) ([]byte, error) {
 }
 
 // Set implements ReadWriter.
-func (o *Overlay) Set(key, value []byte) error {
+func (o *Overlay) Set(key, value []byte) error { return o.SetString(string(key), value) }
+
+// SetString implements ReadWriter.
+func (o *Overlay) SetString(key string, value []byte) error {
 	if len(value) > MaxValueSize {
 		return fmt.Errorf("value of %q: %w: %d bytes, at most %d are allowed", key, ErrTooLarge, len(value), MaxValueSize)
 	}
@@ -69,20 +74,17 @@ func (o *Overlay) Set(key, value []byte) error {
 }
 
 // Delete implements ReadWriter.
-func (o *Overlay) Delete(key []byte) error { return o.stage(key, nil) }
+func (o *Overlay) Delete(key []byte) error { return o.stage(string(key), nil) }
 
-func (o *Overlay) stage(key, value []byte) error {
-	if err := merkle.CheckKey(key); err != nil {
+func (o *Overlay) stage(key string, value []byte) error {
+	if err := merkle.CheckKeyString(key); err != nil {
 		return err
 	}
 	o.writes++
-	if _, ok := o.staged[string(key)]; ok {
-		o.staged[string(key)] = value
-		return nil
+	before := len(o.staged)
+	if o.staged[key] = value; len(o.staged) > before {
+		o.keys = append(o.keys, key)
 	}
-	k := string(key)
-	o.staged[k] = value
-	o.keys = append(o.keys, k)
 	return nil
 }
 
@@ -156,7 +158,7 @@ func (o *Overlay) ApplyTo(w ReadWriter) error {
 	for _, k := range o.keys {
 		var err error
 		if value := o.staged[k]; value != nil {
-			err = w.Set([]byte(k), value)
+			err = w.SetString(k, value)
 		} else {
 			err = w.Delete([]byte(k))
 		}
@@ -270,6 +272,13 @@ func (m Must) Scan(lo, hi []byte, fn func(key, value []byte) bool) {
 // Set binds a key to a value.
 func (m Must) Set(key, value []byte) {
 	if err := m.ReadWriter.Set(key, value); err != nil {
+		panic(err)
+	}
+}
+
+// SetString binds a key to a value.
+func (m Must) SetString(key string, value []byte) {
+	if err := m.ReadWriter.SetString(key, value); err != nil {
 		panic(err)
 	}
 }
