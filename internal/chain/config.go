@@ -184,7 +184,10 @@ func (c Config) comet() *cmtcfg.Config {
 	p.AddrBookStrict = false // private and loopback addresses are fine
 	p.AllowDuplicateIP = true
 	p.FlushThrottleTimeout = 5 * time.Millisecond // votes wait for it
-	p.SendRate, p.RecvRate = 100_000_000, 100_000_000
+	// What one peer may send: ten blocks a second. CometBFT writes whatever comes
+	// about a block into its log before it looks at it, and the next vote waits until
+	// that is on the disk.
+	p.SendRate, p.RecvRate = 100_000_000, 20_000_000
 	p.MaxPacketMsgPayloadSize = 16 << 10
 	return cfg
 }
