@@ -128,24 +128,27 @@ func (r *Receipt) Err() error {
 
 // NodeStatus says how a node is.
 type NodeStatus struct {
-	Version    string       `json:"version"`
-	Zone       Code         `json:"zone"`
-	Chain      string       `json:"chain"`
-	Height     uint64       `json:"height"` // of the last block carried out
-	Time       time.Time    `json:"time"`   // of that block
-	AppHash    Digest       `json:"app_hash"`
-	Records    uint64       `json:"records"`             // keys in the state tree
-	Node       string       `json:"node_id,omitempty"`   // by which other nodes know this one
-	Validator  PublicKey    `json:"validator,omitempty"` // this node's key, if it validates
-	Validators ValidatorSet `json:"validators"`
-	Mempool    int          `json:"mempool"` // transactions waiting
-	Peers      int          `json:"peers"`
-	CatchingUp bool         `json:"catching_up"`
-	Trust      uint32       `json:"trust"` // latest version of the trust root
-	TrustHash  Digest       `json:"trust_hash"`
-	Rules      Ruleset      `json:"rules"`       // that the next block falls under, and what is planned
-	RulesKnown []uint32     `json:"rules_known"` // versions the node's program has
-	Started    time.Time    `json:"started"`
+	Version     string       `json:"version"`
+	Zone        Code         `json:"zone"`
+	Chain       string       `json:"chain"`
+	Height      uint64       `json:"height"` // of the last block carried out
+	Time        time.Time    `json:"time"`   // of that block
+	AppHash     Digest       `json:"app_hash"`
+	Records     uint64       `json:"records"`             // keys in the state tree
+	Node        string       `json:"node_id,omitempty"`   // by which other nodes know this one
+	Validator   PublicKey    `json:"validator,omitempty"` // this node's key, if it validates
+	Validators  ValidatorSet `json:"validators"`
+	Mempool     int          `json:"mempool"` // transactions waiting
+	Peers       int          `json:"peers"`
+	CatchingUp  bool         `json:"catching_up"`
+	BlocksFrom  uint64       `json:"blocks_from"`          // from this height on, the node keeps blocks with their transactions
+	HeadersFrom uint64       `json:"headers_from"`         // from this height on, it keeps headers
+	PeersFrom   uint64       `json:"peers_from,omitempty"` // it lacks blocks that all its peers let go, who keep those from this height on; 0: it lacks none of those
+	Trust       uint32       `json:"trust"`                // latest version of the trust root
+	TrustHash   Digest       `json:"trust_hash"`
+	Rules       Ruleset      `json:"rules"`       // that the next block falls under, and what is planned
+	RulesKnown  []uint32     `json:"rules_known"` // versions the node's program has
+	Started     time.Time    `json:"started"`
 }
 
 // Settings are the registry's parameters, rule and schemes, and the version of

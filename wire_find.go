@@ -72,6 +72,7 @@ type Block struct {
 	Validators   int       `json:"validators"` // validators that could
 	Size         int       `json:"size"`       // octets
 	Transactions int       `json:"transaction_count"`
+	Pruned       bool      `json:"pruned,omitempty"`       // the node keeps the header alone, and no longer the transactions
 	Txs          []BlockTx `json:"transactions,omitempty"` // of a single block; left out in lists
 	Changed      []Code    `json:"changed,omitzero"`       // of a single block: codes whose records it wrote, in order; nil: the node no longer remembers
 }

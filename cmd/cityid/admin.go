@@ -169,6 +169,7 @@ func (a *admin) ready(ctx context.Context) []condition {
 	most := max(time.Minute, silence*a.heartbeat)
 	return append(list,
 		condition{!s.CatchingUp, map[bool]string{true: fmt.Sprintf("blocks are fetched from others: block %d", s.Height), false: "no blocks are missing"}[s.CatchingUp]},
+		condition{s.PeersFrom == 0, map[bool]string{true: "no peer let go what is needed", false: fmt.Sprintf("block %d was let go by all peers, which keep those from height %d on: name a peer that keeps all, or begin with a snapshot", s.Height+1, s.PeersFrom)}[s.PeersFrom == 0]},
 		condition{age <= most, fmt.Sprintf("block %d is %s old, at most %s", s.Height, age.Round(time.Second), most)},
 		condition{a.answering.Load(), map[bool]string{true: "others are answered", false: "the index and the pages are being opened"}[a.answering.Load()]},
 	)

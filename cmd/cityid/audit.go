@@ -79,6 +79,9 @@ func auditExport(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
+		if sum.Unnamed > 0 {
+			f.talk("note: the transactions of %s are not named, since the node no longer keeps what is in their blocks; ask one that keeps all (--node)", count(sum.Unnamed, "change"))
+		}
 		f.talk("%s of %s, %s, %s", count(sum.Changes, "change"), count(sum.Records, "record"), count(sum.Decisions, "decided proposal"), count(sum.Proofs, "proof"))
 		return nil
 	}

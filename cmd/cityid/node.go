@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"cityid"
 	"cityid/client"
 	"cityid/internal/chain"
 	"cityid/internal/describe"
@@ -118,6 +119,7 @@ func (n *startFlags) setup(f *flags) {
 	f.Var(&n.allowed, "allow", "with --p2p-closed: the `id` of a node that may connect; several times")
 	f.DurationVar(&cfg.Heartbeat, "heartbeat", chain.DefaultHeartbeat, "after how long an idle network makes an empty block")
 	f.IntVar(&cfg.Snapshots, "snapshots", chain.DefaultSnapshots, "after how many blocks to take a new snapshot for others to begin with; 0 for none")
+	f.IntVar(&cfg.KeepBlocks, "keep-blocks", 0, "how many blocks to keep with their transactions, at least 10000; of older ones headers and signatures alone. 0 for all")
 	n.fast.setup(f)
 	f.BoolVar(&s.NoIndex, "no-index", false, "keep no search index and answer no searches; only with --no-pages")
 	s.Data.setup(f)
@@ -163,6 +165,9 @@ func (n *startFlags) check(dir string) (err error) {
 	}
 	if len(n.allowed) > 0 && !cfg.Closed {
 		return usagef("--allow goes with --p2p-closed: without it every node may connect")
+	}
+	if cfg.KeepBlocks != 0 && cfg.KeepBlocks < chain.MinKeepBlocks {
+		return usagef("--keep-blocks %d: want %d or more, or 0 for all", cfg.KeepBlocks, chain.MinKeepBlocks)
 	}
 	if cfg.Snapshots < 0 {
 		return usagef("--snapshots %d: want 0 or more", cfg.Snapshots)
@@ -365,8 +370,17 @@ func (f *flags) printStatus(ctx context.Context, c *client.Client) error {
 	return f.print(fields(s, "version", s.Version, "zone", s.Zone.String(), "chain", s.Chain, "height", fmt.Sprint(s.Height),
 		"node id", s.Node, "last block", fmt.Sprintf("%s, %s ago", s.Time.UTC().Format(time.RFC3339), age), "app hash", s.AppHash.String(),
 		"entries", fmt.Sprint(s.Records), "mempool", fmt.Sprint(s.Mempool), "peers", fmt.Sprint(s.Peers),
-		"catching up", fmt.Sprint(s.CatchingUp), "validators", fmt.Sprint(len(s.Validators.Validators)),
+		"catching up", fmt.Sprint(s.CatchingUp), "blocks", keptText(s), "validators", fmt.Sprint(len(s.Validators.Validators)),
 		"rules", rulesText(f.lang, s.Rules, s.Height), "trust root", fmt.Sprintf("version %d, %s", s.Trust, s.TrustHash), "running since", s.Started.UTC().Format(time.RFC3339)))
+}
+
+// keptText says which blocks a node keeps.
+func keptText(s *cityid.NodeStatus) string {
+	text := fmt.Sprintf("from height %d", s.BlocksFrom)
+	if s.HeadersFrom != s.BlocksFrom {
+		text += fmt.Sprintf(", headers from %d", s.HeadersFrom)
+	}
+	return text
 }
 
 func chainCommand() *command {

@@ -44,6 +44,7 @@ type nodeConfig struct {
 	Allowed     []string `json:"allowed,omitempty" flag:"allow"`
 	Heartbeat   *string  `json:"heartbeat,omitempty" flag:"heartbeat"`
 	Snapshots   *int     `json:"snapshots,omitempty" flag:"snapshots"`
+	KeepBlocks  *int     `json:"keep_blocks,omitempty" flag:"keep-blocks"`
 	FastFrom    []string `json:"fast_from,omitempty" flag:"fast-from"`
 	FastTrust   *string  `json:"fast_trust,omitempty" flag:"fast-trust" is:"file"`
 

@@ -262,6 +262,8 @@ func (d *doctor) blocks(s *cityid.NodeStatus) {
 	age := time.Since(s.Time).Round(time.Second)
 	most := max(time.Minute, silence*d.start.chain.Heartbeat)
 	switch {
+	case s.PeersFrom > 0:
+		d.bad("blocks", "name a peer that keeps all blocks; or stop the node, empty the folders blocks and state, keep the other files, and start it with fast_from", "the last one is %d, and all peers let go the next, and keep those from %d on", s.Height, s.PeersFrom)
 	case s.CatchingUp:
 		d.warn("blocks", "wait", "block %d; others have more, and they are being fetched", s.Height)
 	case age > most:

@@ -231,8 +231,14 @@ func chainBlock(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		b, err := c.Block(ctx, height)
+		if cityid.CodeOf(err) == cityid.ErrNotFound {
+			b, err = prunedBlock(ctx, c, height, err)
+		}
 		if err != nil {
 			return err
+		}
+		if b.Pruned {
+			f.talk("note: the node keeps this block's header alone; a node that keeps all blocks (--node) has its %s", count(b.Transactions, "transaction"))
 		}
 		t := fields(b, "height", fmt.Sprint(b.Height), "time", b.Time.UTC().Format(time.RFC3339Nano), "hash", b.Hash.String(),
 			"state before", b.AppHash.String(), "proposer", b.Proposer.String(), "signed", signedBy(b), "octets", fmt.Sprint(b.Size))
@@ -244,6 +250,16 @@ func chainBlock(f *flags) func(context.Context, []string) error {
 		}
 		return f.print(t)
 	}
+}
+
+// prunedBlock returns what a node still knows about a block whose transactions it let
+// go; otherwise why there is nothing.
+func prunedBlock(ctx context.Context, c *client.Client, height uint64, why error) (*cityid.Block, error) {
+	page, err := c.Blocks(ctx, cityid.BlockQuery{Before: height + 1, Limit: 1})
+	if err != nil || len(page.Blocks) == 0 || page.Blocks[0].Height != height || !page.Blocks[0].Pruned {
+		return nil, why
+	}
+	return &page.Blocks[0], nil
 }
 
 func txStatus(f *flags) func(context.Context, []string) error {
@@ -276,8 +292,10 @@ func txStatus(f *flags) func(context.Context, []string) error {
 			for _, line := range describe.Operations(f.lang, a.Body.Operations) {
 				t.rows = append(t.rows, []string{"", line.String()})
 			}
-		case cityid.CodeOf(err) != cityid.ErrNotFound: // the block may not be kept
+		case cityid.CodeOf(err) != cityid.ErrNotFound:
 			return err
+		default: // the block is not kept
+			f.talk("note: what it says is not known here: %s", err)
 		}
 		return f.print(t)
 	}

@@ -81,6 +81,7 @@ type Summary struct {
 	Looked    int // records looked at
 	Records   int // that changed
 	Changes   int // revisions
+	Unnamed   int // of them, those whose transactions the node no longer keeps
 	Decisions int // proposals decided
 	Proofs    int
 }
@@ -90,7 +91,7 @@ type Change struct {
 	Time         cityid.Time     `json:"time"`
 	Chain        string          `json:"chain"`
 	Height       uint64          `json:"height"`
-	Transactions []cityid.Digest `json:"transactions"` // that changed the code in that block
+	Transactions []cityid.Digest `json:"transactions"` // that changed the code in that block; null if the node no longer keeps what is in it
 	Code         cityid.Code     `json:"code"`
 	Parent       cityid.Code     `json:"parent,omitzero"`
 	Kind         cityid.Kind     `json:"kind"`
@@ -321,6 +322,9 @@ func (e *exporter) change(before, x *cityid.Record, proof string) error {
 	txs, err := e.blocks.changed(e.ctx, x.Changed.Height, x.Code)
 	if err != nil {
 		return err
+	}
+	if txs == nil {
+		e.sum.Unnamed++
 	}
 	c := Change{
 		Time: x.Changed.Time, Chain: x.Changed.Chain, Height: x.Changed.Height, Transactions: txs,

@@ -124,12 +124,14 @@ type blockCache struct {
 
 type knownBlock struct {
 	height uint64
+	gone   bool // the node no longer keeps what is in it
 	txs    map[cityid.Code][]cityid.Digest
 }
 
 const keptBlocks = 16
 
-// changed returns the transactions of a block that changed a code.
+// changed returns the transactions of a block that changed a code; nil if the node no
+// longer keeps what is in the block.
 func (c *blockCache) changed(ctx context.Context, height uint64, code cityid.Code) ([]cityid.Digest, error) {
 	none := []cityid.Digest{}
 	if height == 0 {
@@ -137,11 +139,17 @@ func (c *blockCache) changed(ctx context.Context, height uint64, code cityid.Cod
 	}
 	for i := range c.known {
 		if c.known[i].height == height {
+			if c.known[i].gone {
+				return nil, nil
+			}
 			return append(none, c.known[i].txs[code]...), nil
 		}
 	}
-	x := knownBlock{height, map[cityid.Code][]cityid.Digest{}}
+	x := knownBlock{height: height, txs: map[cityid.Code][]cityid.Digest{}}
 	b, err := c.source.Block(ctx, height)
+	if x.gone = cityid.CodeOf(err) == cityid.ErrNotFound; x.gone {
+		b, err = new(cityid.Block), nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +162,9 @@ func (c *blockCache) changed(ctx context.Context, height uint64, code cityid.Cod
 		c.known = slices.Delete(c.known, 0, 1)
 	}
 	c.known = append(c.known, x)
+	if x.gone {
+		return nil, nil
+	}
 	return append(none, x.txs[code]...), nil
 }
 

@@ -36,6 +36,10 @@ func readme(e *exporter, status *cityid.NodeStatus) string {
 	if e.NoProofs {
 		proofsZh, proofsEn = "导出时没有附带证明。\n", "The proofs were left out of this export.\n"
 	}
+	if n := e.sum.Unnamed; n > 0 {
+		proofsZh += fmt.Sprintf("\n其中 %d 项变更所在的区块，导出所用的节点已不再保留交易内容（该节点保留高度 %d 起的区块），因此未列出交易编号；变更内容和证明不受影响。\n", n, status.BlocksFrom)
+		proofsEn += fmt.Sprintf("\nFor %d of the changes no transactions are named: the node asked keeps blocks from height %d on. What changed, and the proofs, are complete all the same.\n", n, status.BlocksFrom)
+	}
 	return fmt.Sprintf(readmeText, e.Code, from, to, status.Chain, status.Height, e.sum.Changes, e.sum.Records, e.sum.Decisions, proofsZh,
 		e.Code, from, to, status.Chain, status.Height, e.sum.Changes, e.sum.Records, e.sum.Decisions, proofsEn)
 }

@@ -63,10 +63,17 @@
 //	blocks/               CometBFT's databases and write-ahead log
 //	state/                the state tree, receipts, the block log
 //
+// Blocks may be let go once there are [Config.KeepBlocks] after them. What goes is
+// what makes a block large, its transactions; its header, the votes for it and its
+// validators stay in CometBFT's databases for good, so that what is proven stays
+// provable. A node has blocks from one height on, and headers from one, which is 1
+// unless it began with a snapshot. No block goes that somebody needs who begins with
+// a snapshot served here.
+//
 // [Backup] writes the folder of a stopped node into one file, and [Restore] makes a
 // folder of it that was verified as a whole. If state/ alone is
-// lost, the next start makes it again from blocks/, unless the node began with a
-// snapshot.
+// lost, the next start makes it again from blocks/, unless the first of these are not
+// there.
 //
 // # Snapshots
 //
@@ -177,6 +184,7 @@ type Application struct {
 	strangers allowance
 
 	snapshots  snapshots
+	pruning    pruning
 	headers    trustedHeaders // nil: this node takes all blocks
 	restoredAt atomic.Int64   // when a part of a snapshot was taken in last, in ns since 1970; 0: never
 
@@ -401,7 +409,7 @@ func (a *Application) Commit(context.Context, *abci.RequestCommit) (_ *abci.Resp
 	if s.next.err != nil {
 		a.fail(s.next.err) // before anybody votes for the next block
 	}
-	return &abci.ResponseCommit{}, nil
+	return &abci.ResponseCommit{RetainHeight: a.retain(s.height)}, nil
 }
 
 // drop takes transactions out of the mempool, soon: CometBFT holds it locked

@@ -54,7 +54,7 @@ func (s *validatorSets) at(l *Local, h *types.Header) *types.ValidatorSet {
 }
 
 // Blocks returns a page of the chain's blocks without their transactions, latest
-// first. A page of busy blocks may hold fewer than asked for and still name a
+// first, as far back as headers are kept. A page of busy blocks may hold fewer than asked for and still name a
 // next one, when many had to be passed over.
 func (l *Local) Blocks(ctx context.Context, q cityid.BlockQuery) (_ *cityid.BlockPage, err error) {
 	defer l.app.guardRead(&err)
@@ -66,7 +66,7 @@ func (l *Local) Blocks(ctx context.Context, q cityid.BlockQuery) (_ *cityid.Bloc
 		return nil, err
 	}
 	defer v.Close()
-	next, base := h.Height+1, uint64(max(l.blocks.Base(), 1))
+	next, first := h.Height+1, l.headersFrom()
 	if q.Before != 0 {
 		next = min(next, q.Before)
 	}
@@ -75,7 +75,7 @@ func (l *Local) Blocks(ctx context.Context, q cityid.BlockQuery) (_ *cityid.Bloc
 		next = min(next, v.LogSize()+1)
 	}
 	page := &cityid.BlockPage{Blocks: []cityid.Block{}}
-	for skipped := 0; next > base; {
+	for skipped := 0; next > first; {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -86,7 +86,7 @@ func (l *Local) Blocks(ctx context.Context, q cityid.BlockQuery) (_ *cityid.Bloc
 		next--
 		meta := l.blocks.LoadBlockMeta(int64(next))
 		if meta == nil {
-			return page, nil // pruned meanwhile
+			return page, nil
 		}
 		if q.Busy && meta.NumTxs == 0 {
 			skipped++
@@ -106,6 +106,7 @@ func (l *Local) summary(meta *types.BlockMeta) (*cityid.Block, error) {
 	h := &meta.Header
 	b := &cityid.Block{
 		Height: uint64(h.Height), Time: h.Time.UTC(), Size: meta.BlockSize, Transactions: meta.NumTxs,
+		Pruned: h.Height < l.blocks.Base(),
 	}
 	var err error
 	if b.Hash, err = digestOf(meta.BlockID.Hash); err != nil {
@@ -140,7 +141,7 @@ func (l *Local) loadBlock(h head, height uint64) (*types.BlockMeta, *types.Block
 	meta := l.blocks.LoadBlockMeta(int64(height))
 	block := l.blocks.LoadBlock(int64(height))
 	if meta == nil || block == nil {
-		return nil, nil, cityid.Errorf(cityid.ErrNotFound, "block %d is not kept here: ask another node", height)
+		return nil, nil, l.notKept(height)
 	}
 	return meta, block, nil
 }
@@ -225,6 +226,9 @@ func (l *Local) FindTransaction(_ context.Context, id cityid.Digest) (_ *cityid.
 		return nil, cityid.Errorf(cityid.ErrNotFound, "transaction %s is not known here", id)
 	}
 	_, block, err := l.loadBlock(h, r.Height)
+	if cityid.CodeOf(err) == cityid.ErrNotFound {
+		return nil, cityid.Errorf(cityid.ErrNotFound, "transaction %s is in block %d, which is not kept here with what is in it: this node keeps blocks from height %d on; its receipt is kept, and a node that keeps all blocks has the rest", id, r.Height, l.blocksFrom())
+	}
 	if err != nil {
 		return nil, err
 	}

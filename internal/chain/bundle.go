@@ -265,7 +265,7 @@ func (l *Local) signedHeader(height int64) (s verify.SignedHeader, err error) {
 				return kept, nil
 			}
 		}
-		return s, cityid.Errorf(cityid.ErrNotFound, "block %d is not kept here", height)
+		return s, l.notKept(uint64(height))
 	}
 	set, err := l.states.LoadValidators(height)
 	if err != nil {

@@ -57,6 +57,10 @@ type Config struct {
 	// Snapshots is after how many blocks the node takes a new snapshot of its state
 	// for others to begin with; DefaultSnapshots if zero, none if negative.
 	Snapshots int
+	// KeepBlocks is how many blocks are kept with their transactions, at least; older
+	// ones are let go, but for their headers. All are kept if zero; otherwise it is
+	// at least MinKeepBlocks.
+	KeepBlocks int
 	// Fast lets a node without blocks begin with a snapshot; nil: it takes all
 	// blocks. Once the node has blocks it changes nothing.
 	Fast *Fast
@@ -68,7 +72,9 @@ type Config struct {
 	// Logger receives what operators should know; nothing if nil.
 	Logger *slog.Logger
 
-	fs vfs.FS // that the state lies on; the disk if nil
+	fs   vfs.FS        // that the state lies on; the disk if nil
+	span uint64        // of blocks that go at a time; pruneSpan if zero
+	gone time.Duration // gonePatience if zero
 }
 
 // complete returns the configuration with its defaults filled in, or the first
@@ -94,6 +100,15 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Snapshots == 0 {
 		c.Snapshots = DefaultSnapshots
+	}
+	if least := c.span; c.KeepBlocks != 0 && (c.KeepBlocks < 0 || least == 0 && c.KeepBlocks < MinKeepBlocks) {
+		return c, fmt.Errorf("node configuration: to keep %d blocks: want %d or more, or 0 for all", c.KeepBlocks, MinKeepBlocks)
+	}
+	if c.span == 0 {
+		c.span = pruneSpan
+	}
+	if c.gone == 0 {
+		c.gone = gonePatience
 	}
 	if c.Fast != nil && c.Fast.Patience == 0 {
 		f := *c.Fast

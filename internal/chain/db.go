@@ -17,6 +17,8 @@ import (
 // reactors may be about to read them once more and then panic. So Close on a
 // database given out does nothing; closeAll closes them when the node has
 // stopped, and whoever still comes late ends its own goroutine.
+//
+// Headers, the votes for them and validators are never deleted; see keepHeaders.
 type databases struct {
 	mu    sync.Mutex
 	open  []*lateDB
@@ -43,6 +45,13 @@ func (d *databases) provide(ctx *cmtcfg.DBContext) (dbm.DB, error) {
 	}
 	d.named[ctx.ID] = db
 	return db, nil
+}
+
+// get returns a database that provide made, nil if there is none.
+func (d *databases) get(id string) dbm.DB {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.named[id]
 }
 
 func (d *databases) keep(db dbm.DB) dbm.DB {
@@ -115,12 +124,18 @@ func (l *lateDB) SetSync(key, value []byte) error {
 }
 
 func (l *lateDB) Delete(key []byte) error {
+	if keepHeaders(key) {
+		return nil
+	}
 	db := l.enter()
 	defer l.mu.RUnlock()
 	return db.Delete(key)
 }
 
 func (l *lateDB) DeleteSync(key []byte) error {
+	if keepHeaders(key) {
+		return nil
+	}
 	db := l.enter()
 	defer l.mu.RUnlock()
 	return db.DeleteSync(key)
@@ -169,6 +184,14 @@ func (l *lateDB) Compact(start, end []byte) error {
 type lateBatch struct {
 	dbm.Batch
 	late *lateDB
+}
+
+// Delete implements dbm.Batch.
+func (b lateBatch) Delete(key []byte) error {
+	if keepHeaders(key) {
+		return nil
+	}
+	return b.Batch.Delete(key)
 }
 
 func (b lateBatch) Write() error {

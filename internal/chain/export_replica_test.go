@@ -14,6 +14,7 @@ import (
 	dbm "github.com/cometbft/cometbft-db"
 	abci "github.com/cometbft/cometbft/abci/types"
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
+	cmtstore "github.com/cometbft/cometbft/store"
 	"github.com/cometbft/cometbft/types"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -174,3 +175,6 @@ func (n *Node) Misbehaved() float64 {
 	}
 	return families[0].GetMetric()[0].GetCounter().GetValue()
 }
+
+// BlocksFrom returns the first height of which a database has the block.
+func BlocksFrom(blocks dbm.DB) int64 { return cmtstore.LoadBlockStoreState(blocks).Base }

@@ -240,3 +240,14 @@ func Broken(cause any) error {
 	}
 	return b.reason()
 }
+
+// PruneBy has a node let go so many blocks at a time, and lets it keep fewer than the
+// least number.
+func (c *Config) PruneBy(span uint64) { c.span, c.gone = span, 500*time.Millisecond }
+
+// Prune has a replica let go all but the latest blocks, also those by which CometBFT
+// could still prove misbehaviour, of which it keeps the headers by itself.
+func (e *Engine) Prune(keep, span uint64) {
+	e.state.ConsensusParams.Evidence.MaxAgeNumBlocks, e.state.ConsensusParams.Evidence.MaxAgeDuration = 1, 1
+	e.app.pruning = pruning{keep: keep, span: span, base: e.blocks.Base, gone: make(chan uint64, 1)}
+}

@@ -334,6 +334,9 @@ func (n *Node) prepareFast(cfg *cmtcfg.Config) (bool, error) {
 		return false, fmt.Errorf("read CometBFT's state: %w", err)
 	}
 	if blocks.Height() > 0 {
+		if have := int64(n.app.committed().Height); have < blocks.Base()-1 {
+			return false, fmt.Errorf("%w: the state is that after block %d, and the blocks here begin with %d, so it can not be made from them: restore the node from a backup; or empty the folders blocks and state, keep the other files, and start it with fast_from, or with peers that keep all blocks", ErrBlocksGone, have, blocks.Base())
+		}
 		return false, nil
 	}
 	if state.LastBlockHeight == 0 {

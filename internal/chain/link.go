@@ -18,7 +18,7 @@ import (
 // From is the version of the trust root the asker holds, as for [Local.Bundle].
 //
 // The error is [cityid.ErrNotFound] for a height that is not in the block log:
-// none of this chain's, one whose block is not kept here, or one since which no
+// none of this chain's, one whose header is not kept here, or one since which no
 // block with transactions has been recorded; and [cityid.ErrUnavailable] while
 // nothing can be proven.
 func (l *Local) Link(ctx context.Context, height uint64, from uint32) (_ []byte, err error) {
@@ -52,7 +52,7 @@ func (l *Local) logged(v *store.View, height uint64) (*verify.LogInclusion, erro
 	}
 	meta := l.blocks.LoadBlockMeta(int64(height))
 	if meta == nil {
-		return nil, cityid.Errorf(cityid.ErrNotFound, "block %d is not kept here: ask another node", height)
+		return nil, l.notKept(height)
 	}
 	h, err := headerOf(&meta.Header)
 	if err != nil {

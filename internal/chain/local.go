@@ -31,6 +31,7 @@ type Local struct {
 	pool       mempool.Mempool
 	maxPool    int
 	peers      func() int
+	peersFrom  func() uint64
 	catchingUp func() bool
 	validator  cityid.PublicKey
 	version    string
@@ -39,18 +40,20 @@ type Local struct {
 
 	latest atomic.Pointer[headProof] // of the latest header bundles were made with
 	sets   validatorSets
+	kept   kept
 }
 
 func newLocal(app *Application) *Local {
 	return &Local{
 		app: app, maxPool: DefaultMempool, started: time.Now(),
-		peers: func() int { return 0 }, catchingUp: func() bool { return false },
+		peers: func() int { return 0 }, peersFrom: func() uint64 { return 0 }, catchingUp: func() bool { return false },
 	}
 }
 
 // connect gives l what CometBFT keeps.
 func (l *Local) connect(blocks *cmtstore.BlockStore, states sm.Store, pool mempool.Mempool) {
 	l.blocks, l.states, l.pool = blocks, states, pool
+	l.app.pruning.base = blocks.Base // nobody calls the application yet
 	evict := func(keys []types.TxKey) {
 		pool.Lock()
 		defer pool.Unlock()
@@ -104,7 +107,7 @@ func (l *Local) Status(context.Context) (_ *cityid.NodeStatus, err error) {
 		Version: l.version, Node: l.node, Chain: l.app.genesis.Chain, Zone: l.app.genesis.State.Records[0].Code,
 		Height: h.Height, Time: h.time(), AppHash: h.AppHash, Records: uint64(v.Len()),
 		Validators: registry.Validators(reader{v}), Mempool: l.pool.Size(), Peers: l.peers(),
-		CatchingUp: l.catchingUp(), Started: l.started,
+		CatchingUp: l.catchingUp(), Started: l.started, BlocksFrom: l.blocksFrom(), HeadersFrom: l.headersFrom(), PeersFrom: l.peersFrom(),
 		Rules: registry.Ruleset(reader{v}, h.Height+1), RulesKnown: l.app.versions.Numbers(),
 	}
 	for _, x := range s.Validators.Validators {

@@ -67,6 +67,7 @@ var (
 	metricUnready    = prometheus.NewDesc("cityid_upgrade_missing", "1 if this program lacks the version that is planned, and will stop before that block.", nil, nil)
 	metricSnapshot   = prometheus.NewDesc("cityid_snapshot_height", "Height of the latest snapshot served to other nodes.", nil, nil)
 	metricTaken      = prometheus.NewDesc("cityid_snapshot_time_seconds", "When it was taken, in seconds since 1970.", nil, nil)
+	metricBlocksFrom = prometheus.NewDesc("cityid_blocks_from", "Lowest height whose block is kept with its transactions.", nil, nil)
 	metricTrustTime  = prometheus.NewDesc("cityid_trust_time_seconds", "Time of the header in it, in seconds since 1970.", nil, nil)
 )
 
@@ -78,7 +79,7 @@ type collector struct{ l *Local }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{metricHeight, metricBlockTime, metricRecords, metricMempool, metricPeers, metricCatchingUp, metricValidator, metricTrust, metricTrustTime, metricSnapshot, metricTaken, metricRules, metricUpgrade, metricUnready} {
+	for _, d := range []*prometheus.Desc{metricHeight, metricBlockTime, metricRecords, metricMempool, metricPeers, metricCatchingUp, metricValidator, metricTrust, metricTrustTime, metricSnapshot, metricTaken, metricBlocksFrom, metricRules, metricUpgrade, metricUnready} {
 		out <- d
 	}
 	for _, m := range c.l.app.metrics.all() {
@@ -108,6 +109,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(metricHeight, float64(s.Height))
 	gauge(metricBlockTime, float64(s.Time.UnixMilli())/1000)
+	gauge(metricBlocksFrom, float64(s.BlocksFrom))
 	gauge(metricRecords, float64(s.Records))
 	gauge(metricMempool, float64(s.Mempool))
 	gauge(metricPeers, float64(s.Peers))

@@ -54,6 +54,7 @@ type Node struct {
 	databases *databases
 	comet     *cmtnode.Node
 	consensus *consensus.State
+	have      peersHave
 	fast      *fastSync // nil: the node takes all blocks
 	begins    bool      // with a snapshot, and has not yet when it is opened
 	panicked  bool      // CometBFT did, while it was started
@@ -131,6 +132,7 @@ func open(cfg Config, between func(abci.Application) abci.Application) (n *Node,
 	n.version, n.node = cfg.Version, n.id
 	n.maxPool = cfg.Mempool
 	n.peers = func() int { return n.comet.Switch().Peers().Size() }
+	n.peersFrom = n.lacking
 	n.catchingUp = n.comet.ConsensusReactor().WaitSync
 	app.syncing = n.catchingUp // before Start, so nobody calls the application
 	app.serveSnapshots(uint64(max(cfg.Snapshots, 0)))
@@ -157,7 +159,7 @@ func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValid
 	if err := cfg.ValidateBasic(); err != nil {
 		return fmt.Errorf("node configuration: %w", err)
 	}
-	var options []cmtnode.Option
+	options := []cmtnode.Option{n.have.watchPeers}
 	if n.begins, err = n.prepareFast(cfg); err != nil {
 		return damaged(err)
 	}
@@ -187,6 +189,7 @@ func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValid
 		return fmt.Errorf("open the node: unexpected consensus state %T", env.ConsensusState)
 	}
 	n.consensus = cs
+	n.app.pruning = pruning{keep: uint64(n.cfg.KeepBlocks), span: n.cfg.span, gone: make(chan uint64, 1)}
 	n.connect(n.comet.BlockStore(), env.StateStore, n.comet.Mempool())
 	return nil
 }
@@ -207,6 +210,8 @@ func (n *Node) Start() error {
 	}
 	go n.watch()
 	go n.redial()
+	go n.watchGone()
+	go n.compacting(n.blocksFrom())
 	if n.begins {
 		go n.watchFast()
 	}

@@ -30,7 +30,8 @@ const childEnv = "CITYID_CHAIN_CHILD"
 // was acknowledged, until it is killed or its input ends.
 type child struct {
 	Config chain.Config
-	Base   int // of the numbers of the cities it makes
+	Base   int    // of the numbers of the cities it makes
+	Span   uint64 // of blocks that go at a time; 0: as the configuration says
 }
 
 // TestChild is the process that is killed, where there is something for it to do.
@@ -42,6 +43,9 @@ func TestChild(t *testing.T) {
 	var c child
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		t.Fatal(err)
+	}
+	if c.Span > 0 {
+		c.Config.PruneBy(c.Span)
 	}
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)

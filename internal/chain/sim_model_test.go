@@ -441,6 +441,13 @@ func (s *sim) finishAt(p *replica) {
 	if err != nil {
 		s.fatalf("status: %v", err)
 	}
+	if status.HeadersFrom != 1 || p.keeps == 0 && status.BlocksFrom != 1 || p.keeps > 0 && status.BlocksFrom+p.keeps > status.Height+1 {
+		s.fatalf("of %d blocks it was to keep %d, and has those from %d on, and headers from %d", status.Height, p.keeps, status.BlocksFrom, status.HeadersFrom)
+	}
+	if status.BlocksFrom > 1 {
+		s.happened["blocks let go"]++
+	}
+	s.headersAt(p, status)
 	s.wantHash(status.Height, status.AppHash)
 	if r := status.Rules; r.Version != s.version(status.Height+1) || r.Revision != s.revision {
 		s.fatalf("rules %+v after block %d, want version %d at revision %d", r, status.Height, s.version(status.Height+1), s.revision)
@@ -452,6 +459,29 @@ func (s *sim) finishAt(p *replica) {
 	}
 	if _, err := p.e.Proposal(ctx, s.proposals+1); cityid.CodeOf(err) != cityid.ErrNotFound {
 		s.fatalf("proposal %d, which nobody made: %v", s.proposals+1, err)
+	}
+}
+
+// headersAt compares all headers that a replica has with the blocks, and asks it for
+// the blocks.
+func (s *sim) headersAt(p *replica, status *cityid.NodeStatus) {
+	for i, d := range s.decided {
+		height := uint64(i + 1)
+		raw, err := p.e.SignedHeader(ctx, height)
+		if err != nil {
+			s.fatalf("header %d: %v", height, err)
+		}
+		h, err := verify.DecodeSignedHeader(raw)
+		if err != nil || len(h.Validators) == 0 || len(h.Commit.Votes) == 0 {
+			s.fatalf("header %d: %+v, %v", height, h, err)
+		}
+		if hash := h.Header.Hash(); string(hash[:]) != string(d.Block().Hash()) {
+			s.fatalf("header %d has another hash", height)
+		}
+		b, err := p.e.Block(ctx, height)
+		if gone := height < status.BlocksFrom; gone != (cityid.CodeOf(err) == cityid.ErrNotFound) || !gone && (err != nil || len(b.Txs) != len(d.Block().Txs)) {
+			s.fatalf("it keeps blocks from %d on, and block %d is %+v, %v", status.BlocksFrom, height, b, err)
+		}
 	}
 }
 

@@ -71,7 +71,7 @@ func TestSimulation(t *testing.T) {
 	// A simulation in which something never happens shows nothing about it.
 	for _, what := range []string{
 		"blocks", "crash/before", "crash/saved", "crash/finalized", "crash/responded", "crash/in commit", "crash/committed", "crash/applied",
-		"crash/in a start", "state lost", "all lost", "round lost", "byzantine block", "refused", "bundles", "archived",
+		"crash/in a start", "state lost", "all lost", "blocks let go", "state lost for good", "round lost", "byzantine block", "refused", "bundles", "archived",
 		"planned", "attested", "upgrade missing", "upgrade missing/in a start", "code/conflict", "code/invalid",
 		"code/ok", "code/malformed", "code/wrong-chain", "code/expired", "code/signature", "code/replayed", "code/exists", "code/not-permitted",
 	} {
@@ -151,6 +151,7 @@ type replica struct {
 	skew           time.Duration // of its clock
 	knows          uint64        // height up to which its state was committed
 	old            bool          // its program lacks version 2 of the rules
+	keeps          uint64        // blocks; 0: all
 }
 
 // sim is the world of one schedule.
@@ -181,6 +182,9 @@ func simulate(t *testing.T, seed uint64) map[string]int {
 	for range 3 {
 		p := &replica{fs: vfs.NewCrashableMem(), blocks: dbm.NewMemDB(), states: dbm.NewMemDB()}
 		p.old = s.r.IntN(2) == 0
+		if s.r.IntN(2) == 0 {
+			p.keeps = 1 + s.r.Uint64N(4)
+		}
 		p.skew = []time.Duration{0, 0, 0, 90 * time.Second, time.Hour}[s.r.IntN(5)]
 		s.replicas = append(s.replicas, p)
 		s.open(p)
@@ -241,6 +245,9 @@ func (s *sim) open(p *replica) {
 			continue
 		}
 		p.e = e
+		if p.keeps > 0 {
+			e.Prune(p.keeps, 2)
+		}
 		height, hash := e.Head()
 		p.knows = height
 		s.wantHash(height, hash)
@@ -293,6 +300,10 @@ func (s *sim) crash(p *replica, where string) {
 	case 0:
 		s.happened["state lost"]++
 		p.fs, p.knows = vfs.NewCrashableMem(), 0
+		if chain.BlocksFrom(left.blocks) > 1 { // the blocks do not lead there any more
+			s.happened["state lost for good"]++
+			p.blocks, p.states = dbm.NewMemDB(), dbm.NewMemDB()
+		}
 	case 1:
 		s.happened["all lost"]++
 		p.fs, p.blocks, p.states, p.knows = vfs.NewCrashableMem(), dbm.NewMemDB(), dbm.NewMemDB(), 0

@@ -3,6 +3,7 @@
 package portal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -165,6 +166,9 @@ func (p *portal) blockPage(w http.ResponseWriter, r *http.Request, pg *page) err
 		return cityid.Errorf(cityid.ErrNotFound, "the address is no height of a block")
 	}
 	b, err := p.Source.Block(r.Context(), height)
+	if errors.Is(err, cityid.ErrNotFound) {
+		b, err = p.prunedBlock(r.Context(), height, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -184,6 +188,16 @@ func (p *portal) blockPage(w http.ResponseWriter, r *http.Request, pg *page) err
 	}
 	pg.Title = pg.T("chain.block.title", grouped(height))
 	return pg.render(w, r, http.StatusOK, "chain_block", data)
+}
+
+// prunedBlock returns what is still known about a block whose transactions the node
+// let go; otherwise why there is nothing.
+func (p *portal) prunedBlock(ctx context.Context, height uint64, why error) (*cityid.Block, error) {
+	got, err := p.Source.Blocks(ctx, cityid.BlockQuery{Before: height + 1, Limit: 1})
+	if err != nil || len(got.Blocks) == 0 || got.Blocks[0].Height != height || !got.Blocks[0].Pruned {
+		return nil, why
+	}
+	return &got.Blocks[0], nil
 }
 
 func (pg *page) txRow(t *cityid.BlockTx) txRow {
