@@ -43,12 +43,13 @@ const (
 	ErrFull         ErrorCode = 24 // the node's queue is full; submit again later
 	ErrUnavailable  ErrorCode = 25 // the node cannot answer now
 	ErrInternal     ErrorCode = 26 // a defect
+	ErrDelegated    ErrorCode = 27 // the code belongs to a zone of its own; ask and submit there
 )
 
 var errorNames = [...]string{
 	"ok", "malformed", "wrong-chain", "expired", "too-large", "signature", "replayed", "not-found", "exists",
 	"not-permitted", "conflict", "invalid", "parent", "rule", "quota", "policy", "possession", "status", "delay",
-	"stale", "closed", "crosswalk", "unsupported", "retry", "full", "unavailable", "internal",
+	"stale", "closed", "crosswalk", "unsupported", "retry", "full", "unavailable", "internal", "delegated",
 }
 
 // String returns the code's name.

@@ -13,9 +13,8 @@ const (
 )
 
 // Operation is one change asked of the registry: exactly one field is set. The
-// list is closed and append-only; the numbers are part of the format. Numbers
-// 23 to 30 belong to zones and checkpoints: delegate, checkpoint, report-fork,
-// unfreeze, split-begin, split-abort; this version refuses them as unknown
+// list is closed and append-only; the numbers are part of the format. Numbers 27,
+// 28 and 30 are kept for splitting a zone; this version refuses them as unknown
 // fields.
 type Operation struct {
 	Apply            *Apply             `cbor:"1,keyasint,omitempty" json:"apply,omitempty"`
@@ -40,6 +39,11 @@ type Operation struct {
 	AgreementRefuse  *AgreementDecision `cbor:"20,keyasint,omitempty" json:"agreement-refuse,omitempty"`
 	AgreementRevoke  *AgreementDecision `cbor:"21,keyasint,omitempty" json:"agreement-revoke,omitempty"`
 	AnchorReceipts   *AnchorReceipts    `cbor:"22,keyasint,omitempty" json:"anchor-receipts,omitempty"`
+	Delegate         *Delegate          `cbor:"23,keyasint,omitempty" json:"delegate,omitempty"`
+	Checkpoint       *PostCheckpoint    `cbor:"24,keyasint,omitempty" json:"checkpoint,omitempty"`
+	ReportFork       *ReportFork        `cbor:"25,keyasint,omitempty" json:"report-fork,omitempty"`
+	Unfreeze         *Unfreeze          `cbor:"26,keyasint,omitempty" json:"unfreeze,omitempty"`
+	Follow           *Follow            `cbor:"29,keyasint,omitempty" json:"follow,omitempty"`
 	SetValidators    *SetValidators     `cbor:"31,keyasint,omitempty" json:"set-validators,omitempty"`
 	SetTrust         *SetTrust          `cbor:"32,keyasint,omitempty" json:"set-trust,omitempty"`
 	SetUpgrade       *SetUpgrade        `cbor:"33,keyasint,omitempty" json:"set-upgrade,omitempty"`

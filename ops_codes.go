@@ -104,6 +104,14 @@ func (l *codeList) operation(o *Operation) {
 		for i := range o.SetValidators.Validators {
 			l.add(o.SetValidators.Validators[i].Owner)
 		}
+	case o.Delegate != nil:
+		l.add(o.Delegate.Code)
+	case o.Checkpoint != nil:
+		l.add(o.Checkpoint.Zone)
+	case o.ReportFork != nil:
+		l.add(o.ReportFork.Zone)
+	case o.Unfreeze != nil:
+		l.add(o.Unfreeze.Zone)
 	case o.SetTrust != nil:
 		l.add(o.SetTrust.Trust.Statement.Zone)
 		l.quorum(&o.SetTrust.Trust.Statement.Quorum)

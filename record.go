@@ -344,23 +344,24 @@ type Content struct {
 
 // Record is one revision of what a code resolves to.
 type Record struct {
-	Code        Code    `cbor:"1,keyasint" json:"code"`
-	Parent      Code    `cbor:"2,keyasint,omitzero" json:"parent,omitzero"` // zero for the apex alone; fixed at allocation
-	Kind        Kind    `cbor:"3,keyasint" json:"kind"`
-	Status      Status  `cbor:"4,keyasint" json:"status"`
-	Revision    uint32  `cbor:"5,keyasint" json:"revision"`               // 1 at allocation
-	Prev        Digest  `cbor:"6,keyasint,omitzero" json:"prev,omitzero"` // SHA-256 of the encoding of the revision before
-	Changed     Change  `cbor:"7,keyasint" json:"changed"`
-	Content     Content `cbor:"8,keyasint,omitzero" json:"content,omitzero"`
-	Sealed      Digest  `cbor:"9,keyasint,omitzero" json:"sealed,omitzero"` // [SealDigest] of the content; then Content and Aliases are empty
-	Aliases     []Alias `cbor:"10,keyasint,omitempty" json:"aliases,omitempty"`
-	Policy      *Policy `cbor:"11,keyasint,omitempty" json:"policy,omitempty"` // nil: inherited from the nearest ancestor that has one
-	PolicySince Time    `cbor:"12,keyasint,omitempty" json:"policy_since,omitempty"`
-	Recovery    *Policy `cbor:"13,keyasint,omitempty" json:"recovery,omitempty"` // of an apex: may rekey it after the long delay
-	Reason      Reason  `cbor:"14,keyasint,omitempty" json:"reason,omitempty"`   // of the last change of status
-	Note        string  `cbor:"15,keyasint,omitempty" json:"note,omitempty"`
-	Heir        Code    `cbor:"16,keyasint,omitzero" json:"heir,omitzero"` // whose policy governs the living descendants of a retired code
-	Successors  []Code  `cbor:"17,keyasint,omitempty" json:"successors,omitempty"`
+	Code        Code        `cbor:"1,keyasint" json:"code"`
+	Parent      Code        `cbor:"2,keyasint,omitzero" json:"parent,omitzero"` // zero for the apex alone; fixed at allocation
+	Kind        Kind        `cbor:"3,keyasint" json:"kind"`
+	Status      Status      `cbor:"4,keyasint" json:"status"`
+	Revision    uint32      `cbor:"5,keyasint" json:"revision"`               // 1 at allocation
+	Prev        Digest      `cbor:"6,keyasint,omitzero" json:"prev,omitzero"` // SHA-256 of the encoding of the revision before
+	Changed     Change      `cbor:"7,keyasint" json:"changed"`
+	Content     Content     `cbor:"8,keyasint,omitzero" json:"content,omitzero"`
+	Sealed      Digest      `cbor:"9,keyasint,omitzero" json:"sealed,omitzero"` // [SealDigest] of the content; then Content and Aliases are empty
+	Aliases     []Alias     `cbor:"10,keyasint,omitempty" json:"aliases,omitempty"`
+	Policy      *Policy     `cbor:"11,keyasint,omitempty" json:"policy,omitempty"` // nil: inherited from the nearest ancestor that has one
+	PolicySince Time        `cbor:"12,keyasint,omitempty" json:"policy_since,omitempty"`
+	Recovery    *Policy     `cbor:"13,keyasint,omitempty" json:"recovery,omitempty"` // of an apex: may rekey it after the long delay
+	Reason      Reason      `cbor:"14,keyasint,omitempty" json:"reason,omitempty"`   // of the last change of status
+	Note        string      `cbor:"15,keyasint,omitempty" json:"note,omitempty"`
+	Heir        Code        `cbor:"16,keyasint,omitzero" json:"heir,omitzero"` // whose policy governs the living descendants of a retired code
+	Successors  []Code      `cbor:"17,keyasint,omitempty" json:"successors,omitempty"`
+	Delegation  *Delegation `cbor:"18,keyasint,omitempty" json:"delegation,omitempty"` // nil: this zone answers for what lies below
 }
 
 // Hash returns the SHA-256 of the record's encoding, which the next revision

@@ -7,20 +7,34 @@ import "strings"
 // Params are the numbers the apex policy sets. Times are in seconds, but for the
 // notice of an upgrade.
 type Params struct {
-	Revision         uint32 `cbor:"1,keyasint" json:"revision"`                           // of parameters, rule and schemes together
-	TxLifetime       uint32 `cbor:"2,keyasint" json:"tx_lifetime"`                        // longest time a transaction may ask for: 60 to 3600
-	RecoveryDelay    uint32 `cbor:"3,keyasint" json:"recovery_delay"`                     // at least 7 days
-	ApexDelay        uint32 `cbor:"4,keyasint" json:"apex_delay"`                         // at least 30 days
-	ProposalLifetime uint32 `cbor:"5,keyasint" json:"proposal_lifetime"`                  // default and longest: 1 hour to 1 year
-	IntakeLimit      uint32 `cbor:"6,keyasint" json:"intake_limit"`                       // open applications a member may have brought
-	ServiceLevel     uint32 `cbor:"7,keyasint,omitempty" json:"service_level,omitempty"`  // seconds in which an application should be decided; for display
-	UpgradeNotice    uint32 `cbor:"8,keyasint,omitempty" json:"upgrade_notice,omitempty"` // blocks between the decision on an upgrade and its height; 0: DefaultUpgradeNotice
+	Revision          uint32 `cbor:"1,keyasint" json:"revision"`                               // of parameters, rule and schemes together
+	TxLifetime        uint32 `cbor:"2,keyasint" json:"tx_lifetime"`                            // longest time a transaction may ask for: 60 to 3600
+	RecoveryDelay     uint32 `cbor:"3,keyasint" json:"recovery_delay"`                         // at least 7 days
+	ApexDelay         uint32 `cbor:"4,keyasint" json:"apex_delay"`                             // at least 30 days
+	ProposalLifetime  uint32 `cbor:"5,keyasint" json:"proposal_lifetime"`                      // default and longest: 1 hour to 1 year
+	IntakeLimit       uint32 `cbor:"6,keyasint" json:"intake_limit"`                           // open applications a member may have brought
+	ServiceLevel      uint32 `cbor:"7,keyasint,omitempty" json:"service_level,omitempty"`      // seconds in which an application should be decided; for display
+	UpgradeNotice     uint32 `cbor:"8,keyasint,omitempty" json:"upgrade_notice,omitempty"`     // blocks between the decision on an upgrade and its height; 0: DefaultUpgradeNotice
+	CheckpointSpacing uint32 `cbor:"9,keyasint,omitempty" json:"checkpoint_spacing,omitempty"` // least seconds between two checkpoints of a delegated zone: 1 to 86400; 0: DefaultCheckpointSpacing
 }
 
 // DefaultParams are the parameters a network starts with.
 var DefaultParams = Params{
 	Revision: 1, TxLifetime: 3600, RecoveryDelay: 7 * 86400, ApexDelay: 90 * 86400,
 	ProposalLifetime: 30 * 86400, IntakeLimit: 1000, ServiceLevel: 10 * 86400,
+}
+
+// DefaultCheckpointSpacing is the least time between two checkpoints of a
+// delegated zone where the parameters do not say, in seconds.
+const DefaultCheckpointSpacing = 60
+
+// Spacing is the least time between two checkpoints of a delegated zone, in
+// seconds.
+func (p *Params) Spacing() Time {
+	if p.CheckpointSpacing == 0 {
+		return DefaultCheckpointSpacing
+	}
+	return Time(p.CheckpointSpacing)
 }
 
 // Check reports the first parameter outside its range.
@@ -36,6 +50,7 @@ func (p *Params) Check() error {
 		{"intake_limit", p.IntakeLimit, 1, 1_000_000},
 		{"service_level", p.ServiceLevel, 0, 365 * 86400},
 		{"upgrade_notice", p.UpgradeNotice, 0, MaxUpgradeNotice},
+		{"checkpoint_spacing", p.CheckpointSpacing, 0, 86400},
 	} {
 		if r.v < r.min || r.v > r.max {
 			return Errorf(ErrInvalid, "parameter %s is %d: want %d to %d", r.name, r.v, r.min, r.max)

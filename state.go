@@ -30,6 +30,7 @@ const (
 	nsIntake      = 'k' // member -> how many open applications it brought
 	nsTrust       = 't' // version -> Trust
 	nsRecent      = 'i' // height -> ids of the transactions of a block
+	nsZone        = 'z' // code -> Zone
 	nsSingle      = 'c' // name -> one of the single values below
 )
 
@@ -173,10 +174,10 @@ func AnchorHeadRange(party Code) (lo, hi []byte) { return Range(textKey(nsAnchor
 
 // CodeOfEntryKey returns the code that a state key is about, for the keys whose
 // values a bundle may carry: records and their history, attestations,
-// agreements and anchors. It is false for any other key, and for one that is
+// agreements, anchors and delegated zones. It is false for any other key, and for one that is
 // malformed.
 func CodeOfEntryKey(key []byte) (Code, bool) {
-	if len(key) < 3 || len(key) > 255 || key[len(key)-1] != 0 || !strings.ContainsRune("rhagl", rune(key[0])) {
+	if len(key) < 3 || len(key) > 255 || key[len(key)-1] != 0 || !strings.ContainsRune("rhaglz", rune(key[0])) {
 		return Code{}, false
 	}
 	text, rest, ok := bytes.Cut(key[1:], []byte{0})
@@ -188,7 +189,7 @@ func CodeOfEntryKey(key []byte) (Code, bool) {
 		return Code{}, false
 	}
 	switch key[0] {
-	case nsRecord:
+	case nsRecord, nsZone:
 		ok = len(rest) == 0
 	case nsHistory:
 		ok = len(rest) == 4+1
@@ -199,6 +200,21 @@ func CodeOfEntryKey(key []byte) (Code, bool) {
 		ok = cut && ValidLogName(string(log)) && len(number) == 8+1
 	}
 	return c, ok
+}
+
+// ZoneKey is the key of what is known of a delegated zone.
+func ZoneKey(c Code) []byte { return textKey(nsZone, c.s) }
+
+// ZoneRange spans the delegated zones.
+func ZoneRange() (lo, hi []byte) { return Range([]byte{nsZone}) }
+
+// CodeOfZoneKey returns the code whose zone has the key, or false.
+func CodeOfZoneKey(key []byte) (Code, bool) {
+	if len(key) < 3 || key[0] != nsZone || key[len(key)-1] != 0 {
+		return Code{}, false
+	}
+	c, err := ParseCanonical(string(key[1 : len(key)-1]))
+	return c, err == nil
 }
 
 // ChildrenKey is the key that counts the children of a kind.
@@ -222,6 +238,7 @@ var (
 	CountersKey   = textKey(nsSingle, "counters")   // Counters
 	BlockLogKey   = textKey(nsSingle, "log")        // BlockLog
 	ApexKey       = textKey(nsSingle, "apex")       // Code of the zone's apex, as CBOR text
+	UpstreamKey   = textKey(nsSingle, "upstream")   // Upstream
 )
 
 // Range returns the keys from the first to the last of a namespace that begin

@@ -171,9 +171,10 @@ const (
 	AnswerDescendants                       // all codes below a code
 	AnswerHistory                           // all revisions of a record
 	AnswerEntries                           // what stands at some keys of the state
+	AnswerReferral                          // which zone to ask instead, and its last checkpoint
 )
 
-var answerNames = []string{1: "record", "children", "descendants", "history", "entries"}
+var answerNames = []string{1: "record", "children", "descendants", "history", "entries", "referral"}
 
 // String returns the kind's name.
 func (k AnswerKind) String() string { return nameOf(answerNames, uint8(k), "answer") }

@@ -8,6 +8,7 @@ import (
 
 	"cityid"
 	"cityid/header"
+	"cityid/keys"
 	"cityid/merkle"
 )
 
@@ -135,16 +136,16 @@ func (w *Way) step() (*Step, error) {
 	step := new(Step)
 	for i := range w.Transitions {
 		tr := &w.Transitions[i]
-		block, err := t.lightBlock(tr, true)
+		block, err := lightBlock(&t, tr, true)
 		if err != nil {
 			return nil, err
 		}
-		if !t.advance(tr) {
+		if !advance(&t, tr) {
 			return nil, fmt.Errorf("header %d is no transition: it names the same validators as the one before", tr.Header.Height)
 		}
 		step.Transitions = append(step.Transitions, *block)
 	}
-	head, err := t.lightBlock(&w.Head, false)
+	head, err := lightBlock(&t, &w.Head, false)
 	if err != nil {
 		return nil, err
 	}
@@ -166,24 +167,23 @@ func (w *Way) step() (*Step, error) {
 	return step, nil
 }
 
-// votes returns the votes of s that lead on from what is trusted, or nil if
-// they do not.
-func (t *trusted) votes(s *SignedHeader) []header.Vote {
-	if s.Header.Height <= t.at.Height {
-		return header.Minimal(s.Validators, s.Commit.Votes)
-	}
-	set, ok := t.next(s.Validators)
-	if !ok || s.Header.Height-1 == t.at.Height && s.Header.ValidatorsHash != t.at.NextValidatorsHash {
-		return nil
-	}
-	return header.MinimalSkipping(set, s.Validators, s.Commit.Votes)
+// votesOf returns the votes of s that lead on from t, or nil if they do not.
+func votesOf(t *header.Trusted, s *SignedHeader) []header.Vote {
+	return t.Votes(s.Header, s.Validators, s.Commit.Votes)
 }
 
+// verifyFrom reports whether s follows from t.
+func verifyFrom(t *header.Trusted, s *SignedHeader) error {
+	return t.Verify(s.Header, s.Validators, s.Commit, keys.VerifyEd25519)
+}
+
+func advance(t *header.Trusted, s *SignedHeader) bool { return t.Advance(s.Header, s.Validators) }
+
 // lightBlock encodes a header that follows from what is trusted.
-func (t *trusted) lightBlock(s *SignedHeader, withAppHash bool) (*LightBlock, error) {
+func lightBlock(t *header.Trusted, s *SignedHeader, withAppHash bool) (*LightBlock, error) {
 	commit := *s.Commit
-	if commit.Votes = t.votes(s); commit.Votes == nil {
-		return nil, fmt.Errorf("%w: from height %d to height %d more transitions are needed", header.ErrNotConnected, t.at.Height, s.Header.Height)
+	if commit.Votes = votesOf(t, s); commit.Votes == nil {
+		return nil, fmt.Errorf("%w: from height %d to height %d more transitions are needed", header.ErrNotConnected, t.At.Height, s.Header.Height)
 	}
 	b := new(LightBlock)
 	var err error
@@ -193,7 +193,7 @@ func (t *trusted) lightBlock(s *SignedHeader, withAppHash bool) (*LightBlock, er
 	if b.Commit, err = commit.MarshalBinary(); err != nil {
 		return nil, err
 	}
-	if t.set == nil || s.Header.ValidatorsHash != t.set.Hash() {
+	if t.Set == nil || s.Header.ValidatorsHash != t.Set.Hash() {
 		b.Validators, err = s.Validators.MarshalBinary()
 	}
 	return b, err
@@ -213,21 +213,21 @@ func Transitions(trust *cityid.Trust, head SignedHeader, load func(height int64)
 		return nil, err
 	}
 	start := trustedBy(&trust.Statement, vals)
-	t, low := start, start.at.Height // low is the highest height known to follow
+	t, low := start, start.At.Height // low is the highest height known to follow
 	var found []SignedHeader
 	for i := range known {
-		if k := &known[i]; k.Header.Height > low && k.Header.Height < head.Header.Height && t.votes(k) != nil {
+		if k := &known[i]; k.Header.Height > low && k.Header.Height < head.Header.Height && votesOf(&t, k) != nil {
 			low = k.Header.Height
-			if t.advance(k) {
+			if advance(&t, k) {
 				found = append(found, *k)
 			}
 		}
 	}
 	for goals := []SignedHeader{head}; len(goals) > 0; {
 		goal := &goals[len(goals)-1]
-		if t.votes(goal) != nil {
+		if votesOf(&t, goal) != nil {
 			low = goal.Header.Height
-			if len(goals) > 1 && t.advance(goal) {
+			if len(goals) > 1 && advance(&t, goal) {
 				found = append(found, *goal)
 			}
 			goals = goals[:len(goals)-1]
@@ -243,7 +243,7 @@ func Transitions(trust *cityid.Trust, head SignedHeader, load func(height int64)
 		goals = append(goals, mid)
 	}
 	for i := 0; i < len(found); {
-		if less := slices.Delete(slices.Clone(found), i, i+1); start.leads(less, &head) {
+		if less := slices.Delete(slices.Clone(found), i, i+1); leads(start, less, &head) {
 			found = less
 		} else {
 			i++
@@ -254,11 +254,11 @@ func Transitions(trust *cityid.Trust, head SignedHeader, load func(height int64)
 
 // leads reports whether the transitions lead to a head, as far as the votes go
 // by number.
-func (t trusted) leads(transitions []SignedHeader, head *SignedHeader) bool {
+func leads(t header.Trusted, transitions []SignedHeader, head *SignedHeader) bool {
 	for i := range transitions {
-		if t.votes(&transitions[i]) == nil || !t.advance(&transitions[i]) {
+		if votesOf(&t, &transitions[i]) == nil || !advance(&t, &transitions[i]) {
 			return false
 		}
 	}
-	return t.votes(head) != nil
+	return votesOf(&t, head) != nil
 }

@@ -24,67 +24,18 @@ type SignedHeader struct {
 	Priorities []int64
 }
 
-// trusted is how far trust reaches on the way from a trust root to a head, for
-// prover and checker alike.
-type trusted struct {
-	at  header.Header     // chain, height, time and next validators hash of the header trusted last
-	set header.Validators // the validators it names as the next; nil if only their hash is known
-}
-
 // trustedBy returns the start of the way: what a trust statement names. Its
 // validators are vals. The first block has the genesis time itself, so that
 // version 1 stands for the moment before.
-func trustedBy(s *cityid.TrustStatement, vals header.Validators) trusted {
-	t := trusted{
-		at:  header.Header{ChainID: s.Chain, Height: int64(s.Height), Time: s.Time.Std(), NextValidatorsHash: vals.Hash()},
-		set: vals,
+func trustedBy(s *cityid.TrustStatement, vals header.Validators) header.Trusted {
+	t := header.Trusted{
+		At:  header.Header{ChainID: s.Chain, Height: int64(s.Height), Time: s.Time.Std(), NextValidatorsHash: vals.Hash()},
+		Set: vals,
 	}
 	if s.Height == 0 {
-		t.at.Time = t.at.Time.Add(-time.Nanosecond)
+		t.At.Time = t.At.Time.Add(-time.Nanosecond)
 	}
 	return t
-}
-
-// next returns the set that counts as trusted for a header signed by vals, and
-// whether there is one.
-func (t *trusted) next(vals header.Validators) (header.Validators, bool) {
-	if t.set == nil && vals.Hash() == t.at.NextValidatorsHash {
-		return vals, true
-	}
-	return t.set, t.set != nil
-}
-
-// verify reports whether a header follows from the one trusted last.
-func (t *trusted) verify(s *SignedHeader) error {
-	set, ok := t.next(s.Validators)
-	if ok {
-		return header.VerifySkipping(&t.at, set, s.Header, s.Validators, s.Commit, keys.VerifyEd25519)
-	}
-	if err := header.VerifyCommit(t.at.ChainID, s.Validators, s.Header, s.Commit, keys.VerifyEd25519); err != nil {
-		return err
-	}
-	if !s.Header.Time.After(t.at.Time) {
-		return fmt.Errorf("%w: header %d is not later than header %d", header.ErrInvalid, s.Header.Height, t.at.Height)
-	}
-	if s.Header.Height-1 == t.at.Height {
-		return fmt.Errorf("%w: header %d is signed by other validators than the header before it names", header.ErrInvalid, s.Header.Height)
-	}
-	return fmt.Errorf("%w: header %d is signed by other validators than header %d names as the next", header.ErrNotConnected, s.Header.Height, t.at.Height)
-}
-
-// advance trusts a header that verify accepted. It reports false if that was of
-// no use, since the validators it names as the next were known as that before.
-func (t *trusted) advance(s *SignedHeader) bool {
-	next := s.Header.NextValidatorsHash
-	if t.set != nil && next == t.at.NextValidatorsHash {
-		return false
-	}
-	t.at = header.Header{ChainID: t.at.ChainID, Height: s.Header.Height, Time: s.Header.Time, NextValidatorsHash: next}
-	t.set = nil
-	if next == s.Header.ValidatorsHash {
-		t.set = s.Validators
-	}
-	return true
 }
 
 // readHeaders decodes the answering header and head, and fills in what they
@@ -169,7 +120,7 @@ func (c *checker) readLog(l *LogLink) *finding {
 func (c *checker) checkConnection() (string, *finding) {
 	step, s := &c.b.Steps[0], &c.base.Statement
 	t := trustedBy(s, c.vals)
-	if c.head.Height <= t.at.Height {
+	if c.head.Height <= t.At.Height {
 		return c.checkBelow()
 	}
 	var gap *finding // the first place where the way breaks off
@@ -184,22 +135,22 @@ func (c *checker) checkConnection() (string, *finding) {
 			}
 			h.ChainID = s.Chain
 		}
-		if h.Height <= t.at.Height {
-			return "", invalid(ReasonMalformed, "transitions: header %d comes after header %d", h.Height, t.at.Height)
+		if h.Height <= t.At.Height {
+			return "", invalid(ReasonMalformed, "transitions: header %d comes after header %d", h.Height, t.At.Height)
 		}
 		var f *finding
-		if signed, f = readSigned(h, block, t.set); f != nil {
+		if signed, f = readSigned(h, block, t.Set); f != nil {
 			return "", f
 		}
 		// Beyond a gap nothing is connected, but it may still be wrong.
-		if err := t.verify(signed); err != nil {
+		if err := verifyFrom(&t, signed); err != nil {
 			if f := signatures(err); f.verdict == Invalid {
 				return "", f
 			} else if gap == nil {
 				gap = f
 			}
 		}
-		if h != c.head && !t.advance(signed) {
+		if h != c.head && !t.Advance(signed.Header, signed.Validators) {
 			return "", invalid(ReasonMalformed, "transition: header %d names no other validators than the one before", h.Height)
 		}
 	}

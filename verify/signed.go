@@ -85,8 +85,8 @@ func Follow(trust *cityid.Trust, now time.Time, list []SignedHeader, load func(h
 	if end := trust.Statement.Time.Std().Add(DefaultTrustingPeriod); !now.Before(end) {
 		return nil, fmt.Errorf("%w: version %d of the trust root suffices until %s only: a newer version is needed", header.ErrNotConnected, trust.Statement.Version, stamp(end))
 	}
-	if first.Header.Height <= t.at.Height {
-		return nil, fmt.Errorf("%w: header %d is not above height %d of the trust root: take an older version of it, or wait for a later header", header.ErrNotConnected, first.Header.Height, t.at.Height)
+	if first.Header.Height <= t.At.Height {
+		return nil, fmt.Errorf("%w: header %d is not above height %d of the trust root: take an older version of it, or wait for a later header", header.ErrNotConnected, first.Header.Height, t.At.Height)
 	}
 	if last := list[len(list)-1].Header; last.Ahead(DefaultClockDrift, now) {
 		return nil, fmt.Errorf("%w: header %d is of %s, ahead of the clock, which shows %s: set the clock", header.ErrNotConnected, last.Height, stamp(last.Time), stamp(now))
@@ -96,14 +96,14 @@ func Follow(trust *cityid.Trust, now time.Time, list []SignedHeader, load func(h
 		return nil, err
 	}
 	for _, s := range append(way[:len(way):len(way)], first) {
-		s, err := t.minimal(&s)
+		s, err := minimal(&t, &s)
 		if err != nil {
 			return nil, err
 		}
-		if err := t.verify(s); err != nil {
+		if err := verifyFrom(&t, s); err != nil {
 			return nil, err
 		}
-		t.advance(s)
+		advance(&t, s)
 	}
 	for i := 1; i < len(list); i++ {
 		s := list[i]
@@ -117,10 +117,10 @@ func Follow(trust *cityid.Trust, now time.Time, list []SignedHeader, load func(h
 }
 
 // minimal returns s with no more votes than are needed to follow.
-func (t *trusted) minimal(s *SignedHeader) (*SignedHeader, error) {
+func minimal(t *header.Trusted, s *SignedHeader) (*SignedHeader, error) {
 	commit := *s.Commit
-	if commit.Votes = t.votes(s); commit.Votes == nil {
-		return nil, fmt.Errorf("%w: header %d is not signed by enough of the validators trusted since height %d", header.ErrNotConnected, s.Header.Height, t.at.Height)
+	if commit.Votes = votesOf(t, s); commit.Votes == nil {
+		return nil, fmt.Errorf("%w: header %d is not signed by enough of the validators trusted since height %d", header.ErrNotConnected, s.Header.Height, t.At.Height)
 	}
 	out := *s
 	out.Commit = &commit
