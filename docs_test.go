@@ -140,7 +140,7 @@ func after(t *testing.T, doc, marker string) string {
 var encoded = []any{
 	cityid.Tx{}, cityid.Body{}, cityid.Record{}, cityid.Proposal{}, cityid.Waiting{}, cityid.Attestation{},
 	cityid.Trust{}, cityid.Params{}, cityid.Rule{}, cityid.Scheme{}, cityid.Counters{}, cityid.ValidatorSet{},
-	cityid.BlockLog{}, cityid.Ruleset{}, cityid.Recent{}, cityid.Agreement{}, cityid.Anchor{}, cityid.AnchorHead{}, verify.Bundle{}, verify.Link{}, office.EvidenceDocument{}, office.Purpose{}, cityid.ReportFile{},
+	cityid.BlockLog{}, cityid.Ruleset{}, cityid.Recent{}, cityid.Agreement{}, cityid.Anchor{}, cityid.AnchorHead{}, cityid.Zone{}, cityid.Upstream{}, verify.Bundle{}, verify.Link{}, office.EvidenceDocument{}, office.Purpose{}, cityid.ReportFile{},
 	founding.PartContent{}, ledger.Receipt{}, ledger.Entry{}, ledger.Acknowledgement{}, ledger.LeafProof{}, share.Evidence{},
 }
 
@@ -173,7 +173,7 @@ func docType(t reflect.Type) (string, []reflect.Type) {
 	switch t.Kind() {
 	case reflect.Pointer:
 		return docType(t.Elem())
-	case reflect.Slice:
+	case reflect.Slice, reflect.Array:
 		name, leads := docType(t.Elem())
 		return "[" + name + "]", leads
 	case reflect.Struct:

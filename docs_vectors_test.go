@@ -82,7 +82,8 @@ func limitsVector(*testing.T) []line {
 		limit("successors", cityid.MaxSuccessors), limit("members of a policy", cityid.MaxMembers), limit("keys of a member", cityid.MaxKeys),
 		limit("depth of codes as members", cityid.MaxPolicyDepth), limit("octets of a transaction", cityid.MaxTx),
 		limit("operations of a transaction", cityid.MaxOperations), limit("signers of a transaction", cityid.MaxSigners),
-		limit("evidence digests", cityid.MaxEvidence), limit("validators", cityid.MaxValidators), limit("power of a validator", cityid.MaxPower),
+		limit("evidence digests", cityid.MaxEvidence), limit("validators", cityid.MaxValidators), limit("endpoints of a zone", cityid.MaxEndpoints),
+		limit("transitions in a descent", cityid.MaxDescentTransitions), limit("seconds a zone may be ahead of the one above", cityid.ClockTolerance), limit("power of a validator", cityid.MaxPower),
 		limit("requests of a consumer that wait", cityid.MaxOpenRequests), limit("days a request may wait", cityid.MaxRespond),
 		limit("leaves of a batch", cityid.MaxBatch), limit("octets of a tree key", merkle.MaxKeySize), limit("octets of a range proof", merkle.MaxRangeProofSize),
 		limit("octets of a bundle", verify.MaxBundle), limit("octets of a link", verify.MaxLink), limit("trust root versions in a bundle", verify.MaxVersions),
@@ -291,6 +292,7 @@ func stateKeysVector(*testing.T) []line {
 		hexLine("agreement 0909…", cityid.AgreedKey(nines)), hexLine("requests of MA.156", cityid.RequestsKey(c)),
 		hexLine("batch 3 of log main of MA.156", cityid.AnchorKey(c, "main", 3)), hexLine("log main of MA.156", cityid.AnchorHeadKey(c, "main")),
 		hexLine("trust root 2", cityid.TrustKey(2)), hexLine("transactions of block 12", cityid.RecentKey(12)), hexLine("block log", cityid.BlockLogKey),
+		hexLine("zone of MA.156", cityid.ZoneKey(c)), hexLine("zone above", cityid.UpstreamKey),
 	}
 }
 

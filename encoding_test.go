@@ -83,7 +83,26 @@ func sampleOperations() []Operation {
 		{SetValidators: &SetValidators{Revision: 1, Validators: []Validator{{Key: sampleKey(3), Power: 10, Owner: c}}}},
 		{SetTrust: &SetTrust{Trust: *sampleTrust()}},
 		{SetUpgrade: &SetUpgrade{Revision: 1, Plan: &Upgrade{Version: 2, Height: 9000, Release: "cityid 2", Href: "https://example.cn/notes", Digest: Digest{3}}}},
+		{Delegate: &Delegate{Code: c, Revision: 1, Delegation: *sampleDelegation(), Checkpoint: sampleCheckpoint()}},
+		{Checkpoint: &PostCheckpoint{Zone: c, Descent: sampleDescent(), Consistency: Bytes("c"),
+			Log: LogDescent{First: 1, Size: 9, Proof: Bytes("p"), Path: Bytes("q"), Root: d}}},
+		{ReportFork: &ReportFork{Zone: c, One: sampleDescent(), Other: &Descent{Head: LightBlock{Header: Bytes("h"), Commit: Bytes("k")}}}},
+		{Unfreeze: &Unfreeze{Zone: c, Fork: 12, Checkpoint: *sampleCheckpoint()}},
+		{Follow: &Follow{Descent: sampleDescent(), Record: Bytes("r"), Proof: Bytes("p")}},
 	}
+}
+
+func sampleDelegation() *Delegation {
+	return &Delegation{Chain: "cn-1301-x7", Genesis: Digest{8}, Places: true, Endpoints: []string{"https://id.example.cn"}}
+}
+
+func sampleCheckpoint() *Checkpoint {
+	return &Checkpoint{Height: 12, Time: 9, Header: Digest{1}, Next: Digest{2}, Validators: Digest{3}, Log: BlockLog{First: 1, Size: 9, Root: Digest{4}}}
+}
+
+func sampleDescent() Descent {
+	block := LightBlock{Header: Bytes("h"), Validators: Bytes("v"), Commit: Bytes("k")}
+	return Descent{Validators: Bytes("v"), Transitions: []LightBlock{block}, Head: block}
 }
 
 func sampleRule() *Rule {

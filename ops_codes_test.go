@@ -54,6 +54,11 @@ func TestOperationCodes(t *testing.T) {
 			{Code: code("MA.156.9001"), Quorum: &Quorum{Members: []QuorumMember{{Code: code("MA.156.9002")}}}},
 		}}}}}}, []string{"MA.156", "MA.156.9001", "MA.156.9002"}, 0},
 		{Operation{SetUpgrade: &SetUpgrade{Plan: &Upgrade{Version: 2}}}, nil, 0},
+		{Operation{Delegate: &Delegate{Code: code("MA.156.1301")}}, []string{"MA.156.1301"}, 0},
+		{Operation{Checkpoint: &PostCheckpoint{Zone: code("MA.156.1301")}}, []string{"MA.156.1301"}, 0},
+		{Operation{ReportFork: &ReportFork{Zone: code("MA.156.1301")}}, []string{"MA.156.1301"}, 0},
+		{Operation{Unfreeze: &Unfreeze{Zone: code("MA.156.1301")}}, []string{"MA.156.1301"}, 0},
+		{Operation{Follow: &Follow{}}, nil, 0},
 		{Operation{}, nil, 0},
 	}
 	covered := map[string]bool{}

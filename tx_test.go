@@ -119,11 +119,11 @@ func TestOperationNames(t *testing.T) {
 	if (&Operation{}).Name() != "" || list[7].Weight() != 2 || (&Operation{Allocate: &Allocate{}}).Weight() != 1 {
 		t.Error("name or weight")
 	}
-	for n := byte(23); n <= 40; n++ {
-		data := []byte{0xa1, 0x18, n, 0xa0}
-		if n < 24 {
-			data = []byte{0xa1, n, 0xa0}
+	for n := byte(27); n <= 40; n++ {
+		if n == 29 || n >= 31 && n <= 33 {
+			continue // those there are
 		}
+		data := []byte{0xa1, 0x18, n, 0xa0}
 		var op Operation
 		if err := Unmarshal(data, &op); err == nil {
 			t.Errorf("operation %d is accepted: %+v", n, op)

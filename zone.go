@@ -192,6 +192,7 @@ type LogDescent struct {
 	Size  uint64 `cbor:"2,keyasint,omitempty" json:"size,omitempty"`
 	Proof Bytes  `cbor:"3,keyasint" json:"proof"`                    // merkle.Proof for [BlockLogKey]
 	Path  Bytes  `cbor:"4,keyasint,omitempty" json:"path,omitempty"` // merkle.LogProof of the checkpoint's header; left out where the log is the checkpoint's own
+	Root  Digest `cbor:"5,keyasint,omitzero" json:"root,omitzero"`   // of the log, where the checkpoint is the genesis: else it follows from Path, or is the checkpoint's own
 }
 
 // Delegate gives what lies below a code to a zone of its own, anchors that zone

@@ -92,6 +92,9 @@ func (s *speech) params(p *cityid.Params) {
 	if p.UpgradeNotice != 0 {
 		s.say("upgrade-notice", p.UpgradeNotice)
 	}
+	if p.CheckpointSpacing != 0 {
+		s.say("checkpoint-spacing", plain(s.duration(p.CheckpointSpacing)))
+	}
 }
 
 // duration says seconds in the largest unit that divides them.

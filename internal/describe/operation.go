@@ -28,6 +28,7 @@ func (s *speech) operation(op *cityid.Operation) {
 	s.changing(op)
 	s.sharing(op)
 	s.governing(op)
+	s.zoning(op)
 	if len(s.lines) == before {
 		s.say("unknown-operation")
 	}

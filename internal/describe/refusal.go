@@ -104,5 +104,6 @@ var refusals = map[cityid.ErrorCode]struct{ why, next [2]string }{
 	cityid.ErrRetry:        {[2]string{"it can not be changed for a while", "暂时不能变更"}, [2]string{"Send it again in half a minute.", "请半分钟后重新提交。"}},
 	cityid.ErrFull:         {[2]string{"too much waits at this node", "该节点排队过多"}, [2]string{"Send it again in a few seconds.", "请几秒后重新提交。"}},
 	cityid.ErrUnavailable:  {[2]string{"the node can not answer now", "节点暂时无法答复"}, [2]string{"Try again in a moment, or ask another node.", "请稍后再试，或改用其他节点。"}},
+	cityid.ErrDelegated:    {[2]string{"the code has a zone of its own", "该标识属于另一个分区"}, [2]string{"Ask and submit at a node of that zone.", "请向该区域的节点查询和提交。"}},
 	cityid.ErrInternal:     {[2]string{"something went wrong inside the node", "节点内部出错"}, [2]string{"Tell the operator of the node; nothing was changed unless the record says so.", "请告知节点运维人员；除非记录已变，否则没有任何更改。"}},
 }

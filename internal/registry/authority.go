@@ -55,6 +55,8 @@ func only(claims ...claim) []way { return []way{{direct, claims}} }
 //	rekey            the code; or the parent after the recovery delay (of an apex: its recovery policy
 //	                 after the long delay). To replace a recovery policy takes that policy and the apex's
 //	veto             a recovery: the code; with override, the parent's parent. A holder's retirement: the parent
+//	delegate         the parent and the code; where only endpoints change, the code
+//	unfreeze         the parent and the code
 //	set-params       the apex
 //	set-validators   the apex
 //	set-upgrade      the apex
@@ -62,8 +64,17 @@ func only(claims ...claim) []way { return []way{{direct, claims}} }
 // The decider of an allocation is the parent, or the apex where the
 // distribution rule says so. Applications and proposals are in proposals.go:
 // bringing an application takes one intake key of the decider's policy,
-// deciding it takes the same consent as the allocation. set-trust proves itself.
+// deciding it takes the same consent as the allocation. set-trust proves itself,
+// and so do checkpoint, report-fork and follow (after the trusting period follow
+// takes the consent of the apex besides).
+//
+// Of a code that is delegated, only rekey, veto, set-status, map, delegate and
+// unfreeze are done here, and of what its zone has nothing. Of an apex with a
+// zone above, these are done there.
 func (w *work) ways(op *cityid.Operation) ([]way, error) {
+	if err := w.decidedHere(op); err != nil {
+		return nil, err
+	}
 	switch {
 	case op.Allocate != nil:
 		return w.waysToAllocate(op.Allocate)
@@ -99,6 +110,10 @@ func (w *work) ways(op *cityid.Operation) ([]way, error) {
 		return w.waysToRekey(op.Rekey)
 	case op.Veto != nil:
 		return w.waysToVeto(op.Veto)
+	case op.Delegate != nil:
+		return w.waysToDelegate(op.Delegate.Code, op.Delegate.Checkpoint == nil)
+	case op.Unfreeze != nil:
+		return w.waysToDelegate(op.Unfreeze.Zone, false)
 	case op.SetParams != nil, op.SetValidators != nil, op.SetUpgrade != nil:
 		return only(claim{code: w.apex}), nil
 	}

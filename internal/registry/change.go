@@ -159,6 +159,11 @@ func (w *work) rekey(op *cityid.Rekey, how wayKind) error {
 	if op.Policy == nil && r.Parent.IsZero() {
 		return cityid.Errorf(cityid.ErrPolicy, "an apex needs a policy")
 	}
+	if r.Delegation != nil {
+		if err := checkZonePolicy(op.Code, op.Policy); err != nil {
+			return err
+		}
+	}
 	for _, p := range []*cityid.Policy{op.Policy, op.Recovery} {
 		if p == nil {
 			continue
@@ -374,6 +379,9 @@ func (w *work) firstWith(code cityid.Code, roles cityid.Roles, actor cityid.KeyS
 
 // withdrawAttestation marks an attestation as taken back.
 func (w *work) withdrawAttestation(op *cityid.Withdraw, actor cityid.KeySet) error {
+	if err := w.ours(op.Source); err != nil {
+		return err
+	}
 	permitted := w.met(claim{code: op.Source, roles: cityid.RoleAssert}, actor)
 	if permitted != nil {
 		permitted = w.met(claim{code: op.Source}, actor)

@@ -23,6 +23,12 @@ func (w *work) operation(op *cityid.Operation, actor cityid.KeySet, signers []ci
 		return w.withdraw(op.Withdraw, actor)
 	case op.SetTrust != nil:
 		return w.setTrust(op.SetTrust)
+	case op.Checkpoint != nil:
+		return w.checkpoint(op.Checkpoint)
+	case op.ReportFork != nil:
+		return w.reportFork(op.ReportFork)
+	case op.Follow != nil:
+		return w.follow(op.Follow, actor)
 	}
 	how, err := w.permitted(op, actor)
 	if err != nil {
@@ -71,6 +77,10 @@ func (w *work) carryOut(op *cityid.Operation, how wayKind, actor cityid.KeySet, 
 		return w.setValidators(op.SetValidators)
 	case op.SetUpgrade != nil:
 		return w.setUpgrade(op.SetUpgrade)
+	case op.Delegate != nil:
+		return w.delegate(op.Delegate)
+	case op.Unfreeze != nil:
+		return w.unfreeze(op.Unfreeze)
 	}
 	return cityid.Errorf(cityid.ErrUnsupported, "%s is not applied by this version", op.Name())
 }

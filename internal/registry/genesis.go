@@ -16,8 +16,9 @@ type Genesis struct {
 	Params     cityid.Params       `json:"params"`
 	Rule       cityid.Rule         `json:"rule"`
 	Schemes    []cityid.Scheme     `json:"schemes"`
-	Validators []cityid.Validator  `json:"validators"` // in byte order of their keys
-	Records    []cityid.Allocation `json:"records"`    // the apex first, each parent before its children
+	Validators []cityid.Validator  `json:"validators"`         // in byte order of their keys
+	Records    []cityid.Allocation `json:"records"`            // the apex first, each parent before its children
+	Upstream   *cityid.Upstream    `json:"upstream,omitempty"` // the zone above that delegates the apex; nil: there is none
 }
 
 // Init writes the founding state. s must be empty, and block names the chain,
@@ -28,10 +29,13 @@ func (g *Genesis) Init(s State, block Block, verify VerifyFunc) error {
 	if err := g.check(block); err != nil {
 		return err
 	}
-	set := &settings{params: g.Params, rule: g.Rule, apex: g.Records[0].Code}
+	set := &settings{params: g.Params, rule: g.Rule, apex: g.Records[0].Code, upstream: g.Upstream}
 	w := newWork(s, block, set, verify)
 	w.set(cityid.ParamsKey, &g.Params)
 	w.set(cityid.ApexKey, &set.apex)
+	if g.Upstream != nil {
+		w.set(cityid.UpstreamKey, g.Upstream)
+	}
 	w.set(cityid.ValidatorsKey, &cityid.ValidatorSet{Revision: 1, Validators: g.Validators})
 	for i := range g.Records {
 		if err := w.found(&g.Records[i], i == 0); err != nil {
@@ -85,6 +89,9 @@ func (g *Genesis) check(block Block) error {
 	if len(g.Records) == 0 || len(g.Records) > cityid.MaxOperations {
 		return cityid.Errorf(cityid.ErrInvalid, "genesis: want 1 to %d records, the apex first", cityid.MaxOperations)
 	}
+	if g.Upstream != nil {
+		return g.checkUpstream(block)
+	}
 	return nil
 }
 
@@ -94,6 +101,9 @@ func (w *work) found(a *cityid.Allocation, apex bool) error {
 		return cityid.Errorf(cityid.ErrExists, "the code is missing or appears twice")
 	}
 	if err := checkShape(a.Code, a.Kind); err != nil {
+		return err
+	}
+	if err := w.within(a.Code); err != nil {
 		return err
 	}
 	var parent *cityid.Record

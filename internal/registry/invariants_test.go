@@ -108,7 +108,7 @@ func (c *census) record(key []byte) string {
 func (c *census) lives(r *cityid.Record) string {
 	top := r
 	for x := range c.w.lineage(r) {
-		if x.Status == cityid.StatusRetired {
+		if x.Status == cityid.StatusRetired && !x.Parent.IsZero() { // an apex may be retired from above
 			return fmt.Sprintf("lives below %s, which is retired", x.Code)
 		}
 		top = x

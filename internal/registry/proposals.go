@@ -136,6 +136,10 @@ func (w *work) targetsOf(op *cityid.Operation) []cityid.Target {
 		return []cityid.Target{target(op.AgreementRevoke.Dataset)}
 	case op.AnchorReceipts != nil:
 		return []cityid.Target{target(op.AnchorReceipts.Party)}
+	case op.Delegate != nil:
+		return []cityid.Target{target(op.Delegate.Code)}
+	case op.Unfreeze != nil:
+		return []cityid.Target{target(op.Unfreeze.Zone)}
 	}
 	return nil
 }
@@ -258,7 +262,7 @@ func checkProposable(ops []cityid.Operation) error {
 	for i := range ops {
 		o := &ops[i]
 		weight += o.Weight()
-		if o.Name() == "" || o.Apply != nil || o.Revise != nil || o.Return != nil || o.Propose != nil || o.Approve != nil || o.Reject != nil || o.Withdraw != nil || o.SetTrust != nil {
+		if o.Name() == "" || o.Apply != nil || o.Revise != nil || o.Return != nil || o.Propose != nil || o.Approve != nil || o.Reject != nil || o.Withdraw != nil || provesItself(o) {
 			return cityid.Errorf(cityid.ErrInvalid, "place %d of the proposal: want one operation on records, parameters or validators", i)
 		}
 	}
@@ -266,6 +270,12 @@ func checkProposable(ops []cityid.Operation) error {
 		return cityid.Errorf(cityid.ErrTooLarge, "%d operations: at most %d", weight, cityid.MaxOperations)
 	}
 	return nil
+}
+
+// provesItself reports whether an operation needs nobody's consent, so that it has
+// no place in a proposal.
+func provesItself(o *cityid.Operation) bool {
+	return o.SetTrust != nil || o.Checkpoint != nil || o.ReportFork != nil || o.Follow != nil
 }
 
 // number makes p a new proposal.

@@ -36,6 +36,7 @@ func KnownRules() Versions {
 			"apply", "revise", "return", "propose", "approve", "reject", "withdraw",
 			"allocate", "amend", "set-status", "rekey", "veto", "map", "attest", "seal", "unseal",
 			"agreement-request", "agreement-grant", "agreement-refuse", "agreement-revoke", "anchor-receipts",
+			"delegate", "checkpoint", "report-fork", "unfreeze", "follow",
 			"set-params", "set-validators", "set-trust", "set-upgrade",
 		},
 	}}

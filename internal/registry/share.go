@@ -45,6 +45,9 @@ func (w *work) requestAgreement(op *cityid.AgreementRequest) error {
 // are granted.
 func (w *work) checkParties(t *cityid.Terms) error {
 	r, err := w.existing(t.Dataset)
+	if err == nil {
+		err = w.ours(t.Consumer)
+	}
 	if err != nil {
 		return err
 	}

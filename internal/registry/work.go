@@ -13,9 +13,11 @@ import (
 
 // settings are the parts of the state that most operations read.
 type settings struct {
-	params cityid.Params
-	rule   cityid.Rule
-	apex   cityid.Code
+	params   cityid.Params
+	rule     cityid.Rule
+	apex     cityid.Code
+	upstream *cityid.Upstream // the zone above; nil: there is none
+	zones    bool             // some code was delegated
 }
 
 func loadSettings(r Reader) (*settings, error) {
@@ -34,6 +36,9 @@ func loadSettings(r Reader) (*settings, error) {
 			return nil, cityid.Errorf(cityid.ErrInternal, "state at %q: %v", part.key, err)
 		}
 	}
+	s.upstream = Upstream(r)
+	lo, hi := cityid.ZoneRange()
+	r.Scan(lo, hi, func(_, _ []byte) bool { s.zones = true; return false })
 	return s, nil
 }
 
@@ -56,17 +61,19 @@ type work struct {
 	parent          *work                          // of a fork
 	known           map[cityid.Code]*cityid.Record // as the state has them; may be nil
 	schemes         map[string]*cityid.Scheme
-	quorums         map[claim]*cityid.Quorum // by holder of the policy and roles
+	delegated       map[cityid.Code]*cityid.Record // by code: who delegated it, or nil
+	quorums         map[claim]*cityid.Quorum       // by holder of the policy and roles
 	proposals       []uint64
 	settingsChanged bool
 	tried           int // operations tried for proposals, see assess
+	proven          int // signed headers of other chains, see descend
 }
 
 func newWork(base Reader, block Block, s *settings, verify VerifyFunc) *work {
 	return &work{
 		base: base, block: block, settings: s, verify: verify,
 		records: map[cityid.Code]*cityid.Record{},
-		schemes: map[string]*cityid.Scheme{},
+		schemes: map[string]*cityid.Scheme{}, delegated: map[cityid.Code]*cityid.Record{},
 		quorums: map[claim]*cityid.Quorum{},
 	}
 }
@@ -225,6 +232,9 @@ func (w *work) existing(code cityid.Code) (*cityid.Record, error) {
 	}
 	if r := w.record(code); r != nil {
 		return r, nil
+	}
+	if err := w.ours(code); err != nil {
+		return nil, err
 	}
 	return nil, cityid.Errorf(cityid.ErrNotFound, "%s is not allocated", code)
 }

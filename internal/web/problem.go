@@ -51,6 +51,7 @@ var rules = [...]struct {
 	cityid.ErrFull:         {http.StatusTooManyRequests, 2 * time.Second, "Too many requests at once"},
 	cityid.ErrUnavailable:  {http.StatusServiceUnavailable, 5 * time.Second, "The node cannot answer now"},
 	cityid.ErrInternal:     {http.StatusInternalServerError, 0, "A defect in the node"},
+	cityid.ErrDelegated:    {http.StatusMisdirectedRequest, 0, "Another zone answers for this"},
 }
 
 // Status returns the HTTP status that answers an error code; 500 for codes it
