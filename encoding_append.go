@@ -194,6 +194,9 @@ func (r *Record) appendCBOR(b []byte) []byte {
 	if len(r.Successors) > 0 {
 		f.other(17, r.Successors)
 	}
+	if r.Delegation != nil {
+		f.other(18, r.Delegation)
+	}
 	return f.end()
 }
 
