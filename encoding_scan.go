@@ -209,7 +209,7 @@ func (s *scanner) body() *Body {
 		if to-from < 2 || to-from > maxPublicKey {
 			s.fail()
 		}
-		b.Signers = append(b.Signers, PublicKey(s.text[from:to]))
+		b.Signers = append(b.Signers, PublicKey(s.raw[from:to]))
 	}
 	s.expect(3)
 	b.Expires = s.time()

@@ -28,7 +28,8 @@
 // The state after a block is staged in memory and written in Commit, in one
 // synced batch with everything else: height, time, receipts, block log. So a
 // crash at any moment leaves a state that the blocks lead on from, and carrying
-// out a block twice before Commit gives the same hash.
+// out a block twice before Commit gives the same hash. A proposed block is carried
+// out while validators vote on it, and dropped if another one is decided (ahead.go).
 //
 // A block without transactions leaves the app hash as it is. An idle network
 // therefore rests: after a block with transactions comes one that carries the
@@ -192,9 +193,8 @@ type Application struct {
 	restoring *restoring
 
 	// Used by the consensus connection alone.
-	staged   *staged
-	decoded  []decodedTx // of the latest proposal
-	proposed []byte      // its hash
+	staged *staged
+	ahead  *ahead // the latest proposal; nil: none
 
 	mu    sync.RWMutex
 	head  head                  // what is committed
@@ -323,6 +323,7 @@ func (a *Application) closeStore() error {
 		a.restoring = nil
 		_ = r.into.Discard() // or the next Open does
 	}
+	a.dropAhead()
 	if a.staged != nil {
 		a.staged.batch.Discard()
 		a.staged = nil

@@ -251,3 +251,6 @@ func (e *Engine) Prune(keep, span uint64) {
 	e.state.ConsensusParams.Evidence.MaxAgeNumBlocks, e.state.ConsensusParams.Evidence.MaxAgeDuration = 1, 1
 	e.app.pruning = pruning{keep: keep, span: span, base: e.blocks.Base, gone: make(chan uint64, 1)}
 }
+
+// Ahead reports whether a proposed block is carried out ahead.
+func (l *Local) Ahead() bool { return l.app.ahead != nil }

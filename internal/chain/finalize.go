@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	abci "github.com/cometbft/cometbft/abci/types"
@@ -37,6 +38,8 @@ type staged struct {
 	signers  []cityid.PublicKey // who could have something applied
 	rules    *registry.Rules    // it falls under
 	next     upcoming           // what the next block falls under
+	results  []*abci.ExecTxResult
+	updates  []abci.ValidatorUpdate
 }
 
 // stage begins a block on the committed state, or on the genesis.
@@ -76,16 +79,12 @@ type decodedTx struct {
 }
 
 // decode decodes the transactions of a block, which falls under the rules, on all
-// processors. With warm set it verifies their signatures on the way, as far as they
-// are not remembered.
-func (a *Application) decode(rules *registry.Rules, raws [][]byte, warm bool) []decodedTx {
+// processors.
+func (a *Application) decode(rules *registry.Rules, raws [][]byte) []decodedTx {
 	out := make([]decodedTx, len(raws))
 	a.inParallel(len(raws), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			out[i] = a.decodeOne(rules, raws[i])
-		}
-		if warm {
-			a.warm(out[lo:hi])
 		}
 	})
 	return out
@@ -127,7 +126,8 @@ func (a *Application) inParallel(n int, do func(lo, hi int)) {
 	wg.Wait()
 }
 
-// warm verifies the signatures of transactions in batches.
+// warm verifies the signatures of transactions in batches, as far as they are not
+// remembered.
 func (a *Application) warm(list []decodedTx) {
 	var sigs []signature
 	for _, d := range list {
@@ -216,7 +216,7 @@ func (a *Application) ProcessProposal(_ context.Context, req *abci.RequestProces
 	if next.err != nil {
 		return reject("its rules are unknown", "error", next.err)
 	}
-	txs := a.decode(next.rules, req.Txs, false)
+	txs := a.decode(next.rules, req.Txs)
 	ids := make(map[cityid.Digest]bool, len(txs))
 	for i, d := range txs {
 		switch {
@@ -229,7 +229,7 @@ func (a *Application) ProcessProposal(_ context.Context, req *abci.RequestProces
 		}
 		ids[d.id] = true
 	}
-	a.decoded, a.proposed = txs, bytes.Clone(req.Hash)
+	a.begin(req, txs)
 	return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_ACCEPT}, nil
 }
 
@@ -243,7 +243,6 @@ type resultData struct {
 // an earlier call staged is dropped.
 func (a *Application) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (_ *abci.ResponseFinalizeBlock, err error) {
 	defer a.guard("FinalizeBlock", &err)
-	defer since(a.metrics.execute, time.Now())
 	// The block is decided, so the header is signed that commits to the state
 	// before it.
 	a.track.signed(uint64(req.Height) - 1)
@@ -255,39 +254,26 @@ func (a *Application) FinalizeBlock(_ context.Context, req *abci.RequestFinalize
 		a.staged.batch.Discard()
 		a.staged = nil
 	}
-	s, err := a.stage(uint64(req.Height), req.Time)
-	if err != nil {
-		return nil, err
+	s := a.takeAhead(req)
+	if s == nil {
+		next := a.upcomingRules()
+		if next.err != nil {
+			return nil, next.err
+		}
+		txs := a.decode(next.rules, req.Txs)
+		if s, err = a.carryOut(uint64(req.Height), req.Time, req.Hash, txs, new(atomic.Bool)); err != nil {
+			return nil, err
+		}
 	}
-	hash, err := digestOf(req.Hash)
-	if err != nil {
-		return nil, fmt.Errorf("block %d: %w", req.Height, err)
+	for _, r := range s.results {
+		a.metrics.transactions.WithLabelValues(verdict(r.Code)).Inc()
 	}
-	before := registry.Validators(s.state)
-	results, err := a.execute(s, req)
-	if err != nil {
-		return nil, err
-	}
-	if len(req.Txs) > 0 {
-		err = a.extendLog(s, hash)
-	} else {
-		err = s.batch.SetSide(blockKey(s.height), hash[:])
-	}
-	if err != nil {
-		return nil, err
-	}
-	root, err := s.batch.Root()
-	if err != nil {
-		return nil, err
-	}
-	s.root = cityid.Digest(root)
-	s.next = a.upcoming(s.state, s.height+1)
 	a.staged = s
 	return &abci.ResponseFinalizeBlock{
-		TxResults:             results,
-		ValidatorUpdates:      validatorUpdates(before, registry.Validators(s.state)),
+		TxResults:             s.results,
+		ValidatorUpdates:      s.updates,
 		ConsensusParamUpdates: s.next.paramUpdates(s.rules),
-		AppHash:               root[:],
+		AppHash:               s.root[:],
 	}, nil
 }
 
@@ -300,30 +286,25 @@ func (a *Application) alarm(req *abci.RequestFinalizeBlock) {
 	}
 }
 
-// execute carries out the transactions of a block.
-func (a *Application) execute(s *staged, req *abci.RequestFinalizeBlock) ([]*abci.ExecTxResult, error) {
-	if len(req.Txs) == 0 {
-		return nil, nil
+// execute carries out the transactions of a block, until it is told to stop.
+func (a *Application) execute(s *staged, txs []decodedTx, stop *atomic.Bool) error {
+	if len(txs) == 0 {
+		return nil
 	}
-	var txs []decodedTx
-	if a.decoded != nil && len(a.decoded) == len(req.Txs) && bytes.Equal(a.proposed, req.Hash) {
-		txs = a.decoded
-		a.inParallel(len(txs), func(lo, hi int) { a.warm(txs[lo:hi]) })
-	} else {
-		txs = a.decode(s.rules, req.Txs, true)
-	}
-	a.decoded, a.proposed = nil, nil
+	a.inParallel(len(txs), func(lo, hi int) { a.warm(txs[lo:hi]) })
 	block := registry.Block{Chain: a.genesis.Chain, Height: s.height, Time: cityid.TimeOf(s.time), Rules: s.rules}
 	exec := registry.NewExecutor(s.state, block, a.track.isRecorded, a.cache.verify)
-	results := make([]*abci.ExecTxResult, len(txs))
+	s.results = make([]*abci.ExecTxResult, len(txs))
 	for i := range txs {
-		results[i] = a.apply(exec, s, &txs[i])
-		a.metrics.transactions.WithLabelValues(verdict(results[i].Code)).Inc()
+		if stop.Load() {
+			return errStopped
+		}
+		s.results[i] = a.apply(exec, s, &txs[i])
 	}
 	if err := exec.End(); err != nil {
-		return nil, err
+		return err
 	}
-	return results, a.keepReceipts(s)
+	return a.keepReceipts(s)
 }
 
 // apply carries out one transaction and notes its receipt.

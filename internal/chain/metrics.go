@@ -16,7 +16,7 @@ import (
 // it decides anything.
 type metrics struct {
 	interval     prometheus.Histogram // between blocks with transactions or heartbeats, by their times
-	execute      prometheus.Histogram // FinalizeBlock
+	execute      prometheus.Histogram // carryOut
 	commit       prometheus.Histogram // Commit
 	prove        prometheus.Histogram // Bundle
 	transactions *prometheus.CounterVec
