@@ -45,9 +45,6 @@ func (w *work) allocateOne(a *cityid.Allocation, below *births) error {
 	if w.exists(a.Code) {
 		return cityid.Errorf(cityid.ErrExists, "the code is already allocated")
 	}
-	if err := w.within(a.Code); err != nil {
-		return err
-	}
 	parent, err := w.checkParent(a)
 	if err != nil {
 		return err

@@ -204,7 +204,9 @@ func (w *work) descend(chain string, from *cityid.Checkpoint, d *cityid.Descent,
 			return nil, cityid.Errorf(cityid.ErrInvalid, "header %d is of no use: it names no other validators than the one before", h.Height)
 		}
 	}
-	_, err = follows(t, head, &d.Head, len(d.Transitions) == 0)
+	if _, err = follows(t, head, &d.Head, len(d.Transitions) == 0); err != nil && root != nil {
+		return nil, cityid.Errorf(cityid.CodeOf(err), "%s (its app hash follows from the proof, which may be of another state)", because(err))
+	}
 	return head, err
 }
 

@@ -511,7 +511,7 @@ func (n *notation) onZone(verb string, o *options) (op cityid.Operation, err err
 	case "params":
 		p := now.Params
 		for name, field := range map[string]*uint32{"tx_lifetime": &p.TxLifetime, "recovery_delay": &p.RecoveryDelay,
-			"proposal_lifetime": &p.ProposalLifetime, "intake_limit": &p.IntakeLimit, "upgrade_notice": &p.UpgradeNotice} {
+			"proposal_lifetime": &p.ProposalLifetime, "intake_limit": &p.IntakeLimit, "upgrade_notice": &p.UpgradeNotice, "checkpoint_spacing": &p.CheckpointSpacing} {
 			*field = uint32(o.number(name, uint64(*field)))
 		}
 		op.SetParams = &cityid.SetParams{Revision: revision, Params: &p}

@@ -126,7 +126,8 @@ func (w *work) decidedHere(op *cityid.Operation) error {
 	return nil
 }
 
-// decidedAbove refuses what the zone above decides about the apex of this one.
+// decidedAbove refuses what the zone above decides about the apex of this one,
+// and codes that this one does not have.
 func (w *work) decidedAbove(op *cityid.Operation) error {
 	up := w.upstream
 	if up == nil {
@@ -134,6 +135,13 @@ func (w *work) decidedAbove(op *cityid.Operation) error {
 	}
 	var code cityid.Code
 	switch {
+	case op.Allocate != nil:
+		for i := range op.Allocate.Items {
+			if err := w.within(op.Allocate.Items[i].Code); err != nil {
+				return err
+			}
+		}
+		return nil
 	case op.Rekey != nil:
 		code = op.Rekey.Code
 	case op.SetStatus != nil:

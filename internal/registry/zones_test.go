@@ -184,3 +184,5 @@ func TestCheckpoints(t *testing.T) {
 	n.catchUp()
 	n.mustPost(9, founders)
 }
+
+func contains(err error, why string) bool { return strings.Contains(err.Error(), why) }
