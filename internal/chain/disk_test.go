@@ -184,7 +184,13 @@ func startDamaged(t *testing.T, w *told, cfg chain.Config, votes bool) (outcome 
 		return fmt.Sprintf("refused: %v", err)
 	}
 	defer n.Stop()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	// One that waits can not be told from one that is slow but by time; a machine
+	// that is busy has a lot of it.
+	patience := time.Minute
+	if votes {
+		patience = 10 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	go func() {
 		<-n.Done()

@@ -25,6 +25,8 @@ type cometLogger struct {
 	ended func() bool
 	// broke is told what ended consensus; it may be nil. CometBFT says so nowhere else.
 	broke func(cause any)
+	// conflict is called when the node's own key contradicted it; it may be nil.
+	conflict func()
 }
 
 var _ cmtlog.Logger = cometLogger{}
@@ -56,6 +58,9 @@ func (l cometLogger) Error(msg string, kv ...any) {
 	if msg == consensusFailure && l.broke != nil && len(kv) > 1 {
 		l.broke(kv[1])
 	}
+	if l.conflict != nil && strings.HasPrefix(msg, conflictingVote) {
+		l.conflict()
+	}
 	level := slog.LevelError
 	if l.quiet || l.ended != nil && l.ended() {
 		level = slog.LevelDebug
@@ -77,5 +82,6 @@ func (l cometLogger) With(kv ...any) cmtlog.Logger {
 			quiet = peerModules[name]
 		}
 	}
-	return cometLogger{log: l.log.With(kv...), quiet: quiet, ended: l.ended, broke: l.broke}
+	l.log, l.quiet = l.log.With(kv...), quiet
+	return l
 }

@@ -115,7 +115,7 @@ func open(cfg Config, between func(abci.Application) abci.Application) (n *Node,
 	if err != nil {
 		return n, err
 	}
-	app.watchSigning(validator)
+	app.signing = newSigning(validator)
 	if cfg.Fast != nil {
 		if n.fast, err = newFastSync(g, cfg.Fast, time.Now); err != nil {
 			return n, err
@@ -125,7 +125,7 @@ func open(cfg Config, between func(abci.Application) abci.Application) (n *Node,
 	if err := os.MkdirAll(filepath.Join(cfg.Home, blocksDir), 0o700); err != nil {
 		return n, fmt.Errorf("make the folder for blocks: %w", err)
 	}
-	if err := n.openComet(g, node, validator, between(app)); err != nil {
+	if err := n.openComet(g, node, app.signing, between(app)); err != nil {
 		return n, err
 	}
 	n.validator = publicKey(validator.Key.PubKey.Bytes())
@@ -174,7 +174,7 @@ func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValid
 		func() (*types.GenesisDoc, error) { return doc, nil },
 		n.databases.provide,
 		cmtnode.DefaultMetricsProvider(cfg.Instrumentation),
-		cometLogger{log: n.cfg.Logger, ended: n.app.outdated, broke: n.broke.note},
+		cometLogger{log: n.cfg.Logger, ended: n.app.outdated, broke: n.broke.note, conflict: n.app.conflict},
 		options...,
 	)
 	if err != nil {
@@ -190,6 +190,7 @@ func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValid
 	}
 	n.consensus = cs
 	n.app.pruning = pruning{keep: uint64(n.cfg.KeepBlocks), span: n.cfg.span, gone: make(chan uint64, 1)}
+	n.app.signing.commit = n.comet.BlockStore().LoadBlockCommit // before anybody calls the application again
 	n.connect(n.comet.BlockStore(), env.StateStore, n.comet.Mempool())
 	return nil
 }

@@ -7,49 +7,101 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"sync"
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	cmtjson "github.com/cometbft/cometbft/libs/json"
 	"github.com/cometbft/cometbft/libs/tempfile"
 	"github.com/cometbft/cometbft/privval"
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
+	"github.com/cometbft/cometbft/types"
 
 	"cityid/internal/store"
 )
 
-// ErrSignedElsewhere: a block shows a vote by this node's validator key that the
-// node has not signed, as far as its folder knows. Another node runs with the same
-// key, or the folder is an old copy. A node that went on could sign two histories,
-// which is provable for ever, so it halts.
+// ErrSignedElsewhere: there is a vote by this node's validator key that the node has
+// not signed, as far as its folder knows. Another node runs with the same key, or the
+// folder is an old copy. A node that went on could sign two histories, which is
+// provable for ever, so it halts.
 var ErrSignedElsewhere = errors.New("the validator key of this node signed elsewhere")
 
-// signing is what a node's folder says its validator key signed.
+// signedKept is for how many blocks the signatures of votes are remembered, after which
+// no block can show them any more.
+const signedKept = 16
+
+// signing is what a node's folder says its validator key signed, and what it signs from
+// then on: it is the validator that CometBFT has sign. Two nodes with one key that run
+// in step vote for the same blocks, but their votes have different times.
 type signing struct {
-	address []byte       // of the key, in votes
-	last    func() int64 // height of the last vote
+	*privval.FilePV
+	address []byte // of the key, in votes
+	before  int64  // the last height signed when the node was opened
+	// commit returns the votes for a block that stand in the next; nil until
+	// CometBFT's blocks are open.
+	commit func(height int64) *types.Commit
+
+	mu   sync.Mutex
+	mine map[int64][][]byte // signatures of precommits by height, after before
 }
 
-// check refuses a block whose commit shows a vote that is later than all this node
-// signed. height is that of the block voted for.
-func (s *signing) check(height int64, votes []abci.VoteInfo) error {
-	if s == nil || s.last() >= height {
-		return nil
+// newSigning watches over what a validator key signs.
+func newSigning(v *privval.FilePV) *signing {
+	return &signing{FilePV: v, address: v.Key.Address, before: v.LastSignState.Height, mine: map[int64][][]byte{}}
+}
+
+// SignVote signs a vote and remembers that.
+func (s *signing) SignVote(chainID string, vote *cmtproto.Vote) error {
+	if err := s.FilePV.SignVote(chainID, vote); err != nil || vote.Type != cmtproto.PrecommitType {
+		return err
 	}
-	for _, v := range votes {
-		if bytes.Equal(v.Validator.Address, s.address) && v.BlockIdFlag != cmtproto.BlockIDFlagAbsent {
-			return fmt.Errorf("%w: it voted for block %d, and by %s the last it voted for was block %d: make sure that no other node runs with this key, then say with cityid node signing up to which block it has signed",
-				ErrSignedElsewhere, height, validatorStateFile, s.last())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mine[vote.Height] = append(s.mine[vote.Height], bytes.Clone(vote.Signature))
+	for h := range s.mine {
+		if h < vote.Height-signedKept {
+			delete(s.mine, h)
 		}
 	}
 	return nil
 }
 
-// watchSigning has the application stop when its validator key signs elsewhere.
-func (a *Application) watchSigning(v *privval.FilePV) {
-	a.signing = &signing{
-		address: v.Key.Address,
-		last:    func() int64 { return v.LastSignState.Height }, // written and read by consensus alone
+// check refuses a block whose commit shows a vote by the key that this node did not
+// give. height is that of the block voted for.
+func (s *signing) check(height int64, votes []abci.VoteInfo) error {
+	if s == nil || !slices.ContainsFunc(votes, func(v abci.VoteInfo) bool {
+		return bytes.Equal(v.Validator.Address, s.address) && v.BlockIdFlag != cmtproto.BlockIDFlagAbsent
+	}) {
+		return nil
 	}
+	if last := s.LastSignState.Height; last < height { // written and read by consensus alone
+		return fmt.Errorf("%w: it voted for block %d, and by %s the last it voted for was block %d: make sure that no other node runs with this key, then say with cityid node signing up to which block it has signed",
+			ErrSignedElsewhere, height, validatorStateFile, last)
+	}
+	if height <= s.before || s.commit == nil {
+		return nil
+	}
+	commit := s.commit(height)
+	if commit == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range commit.Signatures {
+		if bytes.Equal(v.ValidatorAddress, s.address) && !slices.ContainsFunc(s.mine[height], func(mine []byte) bool { return bytes.Equal(mine, v.Signature) }) {
+			return fmt.Errorf("%w: the vote for block %d is not one that this node gave: another node runs with this key now: stop it, then start this one again", ErrSignedElsewhere, height)
+		}
+	}
+	return nil
+}
+
+// conflictingVote is what CometBFT reports, and nothing else, when it sees a vote of its
+// own key that contradicts the one that it gave; the signature has been verified.
+const conflictingVote = "found conflicting vote from ourselves"
+
+// conflict stops the application when its own key contradicted it.
+func (a *Application) conflict() {
+	a.fail(fmt.Errorf("%w: it voted for another block than this node did: another node runs with this key now: stop it, then start this one again", ErrSignedElsewhere))
 }
 
 // LastSigned returns the height of the last block that the validator key in a home

@@ -5,6 +5,7 @@ package chain_test
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -81,4 +82,85 @@ func TestSignedElsewhere(t *testing.T) {
 	if got, err := chain.LastSigned(home); got <= top || err != nil {
 		t.Errorf("it votes no more: %d after %d, %v", got, top, err)
 	}
+}
+
+// TestTwins starts a network and, beside one of its validators, a copy of that one's
+// folder, as an operator may who moves a node. Both vote, in step and for the same blocks,
+// until one of them sees a vote of its key that it did not give, and halts. Under the id
+// of the first, which the long mode tries, the copy may also find no peer that takes it.
+func TestTwins(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts four validators and a copy of one")
+	}
+	t.Run("an id of its own", func(t *testing.T) { twins(t, false) })
+	if long() {
+		for range 5 {
+			t.Run("the same id", func(t *testing.T) { twins(t, true) })
+		}
+	}
+}
+
+func twins(t *testing.T, same bool) {
+	w := chaintest.Start(t, 4, 200*time.Millisecond)
+	nodeSubmit(t, w, 0, city(1))
+	agree(t, w)
+	for i := range w.Nodes {
+		w.Stop(i)
+	}
+	cfg := w.Config(3)
+	cfg.Home, cfg.Listen = filepath.Join(t.TempDir(), "copy"), "127.0.0.1:0"
+	if err := os.CopyFS(cfg.Home, os.DirFS(w.Config(3).Home)); err != nil {
+		t.Fatal(err)
+	}
+	if !same {
+		other := filepath.Join(t.TempDir(), "other")
+		if _, err := chain.InitHome(other); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(other, "node_key.json"), filepath.Join(cfg.Home, "node_key.json")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := chain.LastSigned(cfg.Home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range w.Nodes {
+		w.Restart(i)
+	}
+	twin, err := chain.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := twin.Start(); err != nil {
+		t.Fatal(err)
+	}
+	alone := uint64(1 << 62) // the height by which a copy without peers is let go
+	if same {
+		alone = before + 20
+	}
+	halted := false
+	for deadline := time.Now().Add(60 * time.Second); !halted && status(t, w.Nodes[0]).Height < alone; time.Sleep(5 * time.Millisecond) {
+		for _, n := range []*chain.Node{twin, w.Nodes[3]} {
+			if err := n.Err(); errors.Is(err, chain.ErrSignedElsewhere) {
+				halted = true
+				t.Log(err)
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("both go on")
+		}
+	}
+	if err := twin.Stop(); err != nil {
+		t.Error(err)
+	}
+	w.Stop(3)
+	if got, err := chain.LastSigned(cfg.Home); !halted && got != before || err != nil {
+		t.Errorf("the copy signed block %d, and %d before it was copied, and nobody minds: %v", got, before, err)
+	}
+	for i := range 3 {
+		nodeSubmit(t, w, i, city(10+i))
+	}
+	w.Nodes = w.Nodes[:3]
+	agree(t, w)
 }
