@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	abci "github.com/cometbft/cometbft/abci/types"
 	cmtcfg "github.com/cometbft/cometbft/config"
+	"github.com/cometbft/cometbft/types"
 
 	"cityid"
 	"cityid/internal/registry"
@@ -72,9 +74,12 @@ type Config struct {
 	// Logger receives what operators should know; nothing if nil.
 	Logger *slog.Logger
 
-	fs   vfs.FS        // that the state lies on; the disk if nil
-	span uint64        // of blocks that go at a time; pruneSpan if zero
-	gone time.Duration // gonePatience if zero
+	span    uint64                                        // of blocks that go at a time; pruneSpan if zero
+	gone    time.Duration                                 // gonePatience if zero
+	fs      vfs.FS                                        // that the state lies on; the disk if nil
+	clock   func() time.Time                              // the machine's if nil
+	between func(abci.Application) abci.Application       // stands between CometBFT and the application, if not nil
+	votes   func(types.PrivValidator) types.PrivValidator // stands between CometBFT and the validator key, if not nil
 }
 
 // complete returns the configuration with its defaults filled in, or the first
@@ -109,6 +114,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.gone == 0 {
 		c.gone = gonePatience
+	}
+	if c.clock == nil {
+		c.clock = time.Now
 	}
 	if c.Fast != nil && c.Fast.Patience == 0 {
 		f := *c.Fast

@@ -196,7 +196,8 @@ func (l *Local) ServeSnapshots(every uint64) {
 
 // OpenBetween is Open with something between CometBFT and the application.
 func OpenBetween(cfg Config, between func(abci.Application) abci.Application) (*Node, error) {
-	return open(cfg, between)
+	cfg.between = between
+	return Open(cfg)
 }
 
 // LoadBlock returns a block in CometBFT's form.

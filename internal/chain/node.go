@@ -70,12 +70,7 @@ type Node struct {
 // Open locks the home folder, opens the databases in it, checks the state tree
 // against its last hash, and replays the blocks the state lacks. The node takes
 // no part in the network until Start. The errors above are wrapped.
-func Open(cfg Config) (*Node, error) {
-	return open(cfg, func(a abci.Application) abci.Application { return a })
-}
-
-// open is Open with something between CometBFT and the application.
-func open(cfg Config, between func(abci.Application) abci.Application) (n *Node, err error) {
+func Open(cfg Config) (n *Node, err error) {
 	cfg, err = cfg.complete()
 	if err != nil {
 		return nil, err
@@ -103,7 +98,7 @@ func open(cfg Config, between func(abci.Application) abci.Application) (n *Node,
 	if err != nil {
 		return n, err
 	}
-	app, err := newApplication(st, g, cfg.Logger, time.Now, cfg.Rules)
+	app, err := newApplication(st, g, cfg.Logger, cfg.clock, cfg.Rules)
 	if err != nil {
 		return n, errors.Join(err, st.Close())
 	}
@@ -117,7 +112,7 @@ func open(cfg Config, between func(abci.Application) abci.Application) (n *Node,
 	}
 	app.signing = newSigning(validator)
 	if cfg.Fast != nil {
-		if n.fast, err = newFastSync(g, cfg.Fast, time.Now); err != nil {
+		if n.fast, err = newFastSync(g, cfg.Fast, cfg.clock); err != nil {
 			return n, err
 		}
 		app.headers = n.fast
@@ -125,7 +120,7 @@ func open(cfg Config, between func(abci.Application) abci.Application) (n *Node,
 	if err := os.MkdirAll(filepath.Join(cfg.Home, blocksDir), 0o700); err != nil {
 		return n, fmt.Errorf("make the folder for blocks: %w", err)
 	}
-	if err := n.openComet(g, node, app.signing, between(app)); err != nil {
+	if err := n.openComet(g, node); err != nil {
 		return n, err
 	}
 	n.validator = publicKey(validator.Key.PubKey.Bytes())
@@ -141,7 +136,15 @@ func open(cfg Config, between func(abci.Application) abci.Application) (n *Node,
 
 // openComet makes the CometBFT node, which shakes hands with the application
 // and replays blocks at once. What it panics with becomes an error.
-func (n *Node) openComet(g *Genesis, key *p2p.NodeKey, validator types.PrivValidator, app abci.Application) (err error) {
+func (n *Node) openComet(g *Genesis, key *p2p.NodeKey) (err error) {
+	var app abci.Application = n.app
+	if n.cfg.between != nil {
+		app = n.cfg.between(app)
+	}
+	var validator types.PrivValidator = n.app.signing
+	if n.cfg.votes != nil {
+		validator = n.cfg.votes(validator)
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			n.cfg.Logger.Debug("opening the node panicked", "panic", p, "stack", string(debug.Stack()))
