@@ -5,6 +5,7 @@ package merkle
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // MaxProofSize is the length in bytes of the longest encoding of a Proof. At a
@@ -111,6 +112,31 @@ func (p Proof) RootAbsent(key []byte) (Hash, error) {
 		}
 	}
 	return p.climb(key, leafHash(p.Other.Key, p.Other.Value))
+}
+
+// Excludes reports whether a proof that holds for a key, of whichever kind, also
+// shows that another key is absent. Where the other key would leave the path
+// must then be no branch, and the leaf reached must not stand in for it. It says
+// nothing about whether the proof holds for key: [Proof.Root] and
+// [Proof.RootAbsent] tell.
+//
+// So one proof can show the absence of many keys that are prefixes of its own
+// but for their ends, as those of a code's ancestors are.
+func (p Proof) Excludes(key, other []byte) bool {
+	bit, differ := firstDiff(key, other)
+	if CheckKey(other) != nil || !differ {
+		return p.Other != nil && CheckKey(other) == nil // other is the key itself
+	}
+	if p.Other != nil {
+		end, differ := firstDiff(key, p.Other.Key)
+		if !differ || end == bit {
+			return false // where the other key would lie, the leaf reached does
+		}
+		if end < bit {
+			return true // nothing has as much in common with key as the other does
+		}
+	}
+	return !slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Bit == bit })
 }
 
 // climb hashes from a leaf to the root along the path of a key.
