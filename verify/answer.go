@@ -43,7 +43,7 @@ func (c *checker) checkAnswer() (string, *finding) {
 // entries.
 func (c *checker) checkEntries() (string, *finding) {
 	var proofs []cityid.Bytes
-	if err := cityid.Unmarshal(c.b.Steps[0].Proof, &proofs); err != nil || len(proofs) != len(c.b.Keys) {
+	if err := cityid.Unmarshal(c.step.Proof, &proofs); err != nil || len(proofs) != len(c.b.Keys) {
 		return "", invalid(ReasonMalformed, "state proofs: want one for each of %d keys", len(c.b.Keys))
 	}
 	for i, key := range c.b.Keys {
@@ -109,7 +109,7 @@ func decodeRecord(value []byte) (*cityid.Record, error) {
 
 func (c *checker) rootOfListing(hashes []merkle.Hash) (merkle.Hash, *finding) {
 	var p merkle.RangeProof
-	if err := p.UnmarshalBinary(c.b.Steps[0].Proof); err != nil {
+	if err := p.UnmarshalBinary(c.step.Proof); err != nil {
 		return merkle.Hash{}, invalid(ReasonMalformed, "state proof: %v", err)
 	}
 	root, entries, err := p.Root(Range(c.b.Code, c.b.Kind), hashes)
@@ -127,7 +127,7 @@ func (c *checker) rootOfListing(hashes []merkle.Hash) (merkle.Hash, *finding) {
 
 func (c *checker) rootOfRecord(hashes []merkle.Hash) (merkle.Hash, *finding) {
 	var p merkle.Proof
-	if err := p.UnmarshalBinary(c.b.Steps[0].Proof); err != nil {
+	if err := p.UnmarshalBinary(c.step.Proof); err != nil {
 		return merkle.Hash{}, invalid(ReasonMalformed, "state proof: %v", err)
 	}
 	key := cityid.RecordKey(c.b.Code)
@@ -174,8 +174,12 @@ func (c *checker) checkHistory(hashes []merkle.Hash) *finding {
 
 // checkRecords checks the records against the header that answers.
 func (c *checker) checkRecords() (string, *finding) {
-	for i := range c.res.Records {
-		r := &c.res.Records[i]
+	list := c.res.Records
+	if c.next != nil {
+		list = []cityid.Record{*c.next.record}
+	}
+	for i := range list {
+		r := &list[i]
 		switch {
 		case r.Changed.Chain != c.header.ChainID:
 			return "", invalid(ReasonRecord, "the record of %s was made on the chain %q, not on %q", r.Code, r.Changed.Chain, c.header.ChainID)
@@ -185,11 +189,14 @@ func (c *checker) checkRecords() (string, *finding) {
 			return "", invalid(ReasonRecord, "the record of %s was made later than the header", r.Code)
 		}
 	}
-	if len(c.res.Records) == 0 && c.b.Kind == cityid.AnswerEntries {
+	if c.next != nil {
+		return c.checkNext()
+	}
+	if len(list) == 0 && c.b.Kind == cityid.AnswerEntries {
 		return "none among the entries", nil
 	}
-	if len(c.res.Records) == 0 {
+	if len(list) == 0 {
 		return "the state holds none", nil
 	}
-	return count(len(c.res.Records), "record") + " of this chain, none newer than the header", nil
+	return count(len(list), "record") + " of this chain, none newer than the header", nil
 }

@@ -30,13 +30,13 @@ var ErrOtherHeader = errors.New("the link is for another header than the bundle'
 // comment describes its fields and encoding. By itself it is not judged:
 // [Archive] makes a bundle of it, and [Check] judges that.
 type Link struct {
-	Version     uint32         `cbor:"1,keyasint"`
-	Trust       cityid.Digest  `cbor:"2,keyasint"`           // hash of the statement from which the step leads on
-	Versions    []cityid.Trust `cbor:"3,keyasint,omitempty"` // ascending; the last one is that of Trust
-	Transitions []LightBlock   `cbor:"4,keyasint,omitempty"` // by ascending height, below Head's
-	Head        LightBlock     `cbor:"5,keyasint"`
-	Log         LogLink        `cbor:"6,keyasint"` // of the header linked to
-	State       cityid.Digest  `cbor:"7,keyasint"` // that header's app hash
+	Version     uint32              `cbor:"1,keyasint"`
+	Trust       cityid.Digest       `cbor:"2,keyasint"`           // hash of the statement from which the step leads on
+	Versions    []cityid.Trust      `cbor:"3,keyasint,omitempty"` // ascending; the last one is that of Trust
+	Transitions []cityid.LightBlock `cbor:"4,keyasint,omitempty"` // by ascending height, below Head's
+	Head        cityid.LightBlock   `cbor:"5,keyasint"`
+	Log         LogLink             `cbor:"6,keyasint"` // of the header linked to
+	State       cityid.Digest       `cbor:"7,keyasint"` // that header's app hash
 }
 
 // NewLink returns the link to the header of w.Log, which must be whole. It
@@ -46,7 +46,11 @@ func NewLink(w *Way) (*Link, error) {
 	if w.Log == nil {
 		return nil, errors.New("link: the way leads to no header in the block log")
 	}
-	step, err := w.step()
+	_, t, _, err := w.from()
+	if err != nil {
+		return nil, err
+	}
+	step, err := w.step(t)
 	if err != nil {
 		return nil, err
 	}
@@ -176,8 +180,12 @@ func Archive(b *Bundle, l *Link) (*Bundle, error) {
 	if !bytes.Equal(b.answering(), l.Log.Header) {
 		return nil, fmt.Errorf("%w: that one is of height %d", ErrOtherHeader, own.Height)
 	}
-	c := checker{b: b}
-	if _, f := c.checkAnswer(); f != nil {
+	c := checker{b: b, step: &b.Steps[0]}
+	prove := c.checkAnswer
+	if b.leads(0) {
+		prove = c.checkDelegation
+	}
+	if _, f := prove(); f != nil {
 		return nil, fmt.Errorf("the bundle contradicts itself: %s", f.message)
 	}
 	if cityid.Digest(c.root) != l.State {
@@ -190,11 +198,11 @@ func Archive(b *Bundle, l *Link) (*Bundle, error) {
 	if !signers.IsZero() && signers != l.Log.Validators {
 		return nil, fmt.Errorf("%w: it names other validators", ErrOtherHeader)
 	}
-	log := l.Log
+	log, first := l.Log, b.Steps[0]
+	first.Transitions, first.Head, first.Log = l.Transitions, l.Head, &log
 	out := &Bundle{
 		Version: Version, Kind: b.Kind, Code: b.Code, Trust: b.tag(l.Trust), Versions: l.Versions,
-		Steps:  []Step{{Transitions: l.Transitions, Head: l.Head, Log: &log, Proof: b.Steps[0].Proof}},
-		Values: b.Values, Keys: b.Keys,
+		Steps: append([]Step{first}, b.Steps[1:]...), Values: b.Values, Keys: b.Keys,
 	}
 	return out, out.check()
 }

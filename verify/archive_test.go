@@ -321,7 +321,7 @@ func TestArchiveRefusals(t *testing.T) {
 	for name, change := range map[string]func(*verify.Link){
 		"no version": func(l *verify.Link) { l.Version = 0 }, "no trust root": func(l *verify.Link) { l.Trust = cityid.Digest{} },
 		"no state":         func(l *verify.Link) { l.State = cityid.Digest{} },
-		"many transitions": func(l *verify.Link) { l.Transitions = make([]verify.LightBlock, verify.MaxTransitions+1) },
+		"many transitions": func(l *verify.Link) { l.Transitions = make([]cityid.LightBlock, verify.MaxTransitions+1) },
 		"many versions":    func(l *verify.Link) { l.Versions = make([]cityid.Trust, verify.MaxVersions+1) },
 	} {
 		l := *link

@@ -3,8 +3,10 @@
 package verify
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"cityid"
 	"cityid/header"
@@ -21,6 +23,43 @@ type Way struct {
 	Transitions []SignedHeader // at which the validators changed, by ascending height; see [Transitions]
 	Head        SignedHeader   // a recent header, with all its votes
 	Log         *LogInclusion  // nil: Head answers
+
+	// Point is set where the way begins at a checkpoint of the zone instead of
+	// a trust root. Trust and Versions are then not looked at, and the bundle is
+	// one that [Join] puts after a referral.
+	Point *Point
+
+	// Prove proves what stands at a key of the state that answers, whether
+	// anything does or not. It is asked about delegated zones, where an answer
+	// has to show that none of them is the one to ask.
+	Prove func(key []byte) (merkle.Proof, []byte, error)
+}
+
+// Point is a header of a zone from which a way leads on, which the zone above
+// accepted as a checkpoint.
+type Point struct {
+	Zone    cityid.Code // apex
+	Chain   string
+	Height  uint64             // 0: the genesis
+	Header  cityid.Digest      // hash of the header at Height
+	Time    time.Time          // of it, or of the genesis
+	Next    header.Validators  // of the next height
+	Descent *cityid.LogDescent // of Head from this header; nil if Head is it
+}
+
+// from returns what the way begins with: the zone, what is trusted, and the
+// digest of the tag.
+func (w *Way) from() (apex cityid.Code, t header.Trusted, base cityid.Digest, err error) {
+	if p := w.Point; p != nil {
+		cut := &cityid.Checkpoint{Height: p.Height, Time: cityid.TimeOf(p.Time), Next: cityid.Digest(p.Next.Hash())}
+		return p.Zone, trustedAt(p.Chain, cut), tagBase(p.Chain, p.Height, p.Header), nil
+	}
+	s := &w.latest().Statement
+	vals, err := validatorsOf(s)
+	if err != nil {
+		return apex, t, base, err
+	}
+	return s.Zone, trustedBy(s, vals), s.Hash(), nil
 }
 
 // LogInclusion shows that the block log in the state before Head contains the
@@ -96,18 +135,110 @@ func NewEntries(w *Way, keys [][]byte, proofs []merkle.Proof, values [][]byte) (
 	return w.complete(b, cityid.MustMarshal(list), values)
 }
 
+// NewReferral returns a bundle that refers whoever asks for code to the zone of
+// apex, with the record of that and what is known of the zone. [Way.Prove] shows
+// both.
+func NewReferral(w *Way, code, apex cityid.Code) (*Bundle, error) {
+	if w.Prove == nil {
+		return nil, errors.New("referral: nothing proves it")
+	}
+	list, values := make([]cityid.Bytes, 2), make([][]byte, 2)
+	for i, key := range [][]byte{cityid.RecordKey(apex), cityid.ZoneKey(apex)} {
+		proof, value, err := w.Prove(key)
+		if err == nil && value == nil {
+			err = fmt.Errorf("%s has no zone of its own", apex)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("referral: %w", err)
+		}
+		if list[i], err = proof.MarshalBinary(); err != nil {
+			return nil, fmt.Errorf("state proof: %w", err)
+		}
+		values[i] = value
+	}
+	return w.complete(&Bundle{Kind: cityid.AnswerReferral, Code: code}, cityid.MustMarshal(list), values)
+}
+
+// authority shows that no zone below is the one to ask about codes.
+func (w *Way) authority(apex cityid.Code, codes []cityid.Code) (list []Authority, err error) {
+	f := authority(apex, codes, func(d cityid.Code) (p merkle.Proof, f *finding) {
+		if w.Prove == nil {
+			return p, undecided(ReasonZone, "nothing proves whether %s has a zone of its own", d)
+		}
+		p, value, err := w.Prove(cityid.ZoneKey(d))
+		if err != nil {
+			return p, undecided(ReasonZone, "%v", err)
+		}
+		if value != nil {
+			if f := reaches(d, value, codes); f != nil {
+				return p, f
+			}
+		}
+		data, err := p.MarshalBinary()
+		if err != nil {
+			return p, undecided(ReasonZone, "state proof: %v", err)
+		}
+		list = append(list, Authority{Proof: data, Value: value})
+		return p, nil
+	})
+	switch {
+	case f != nil:
+		return nil, errors.New(f.message)
+	case len(list) > MaxAuthority:
+		return nil, fmt.Errorf("%d zones would have to be shown: at most %d", len(list), MaxAuthority)
+	}
+	return list, nil
+}
+
+// Join puts an answer that leads on from a checkpoint after the referral that
+// shows the checkpoint: the bundle that results answers as a whole, or refers
+// further. trust is the version of the trust root from which the referral leads
+// on: the last one that it carries, else the asker's. The result shares memory
+// with both. Join checks form alone; [Check] judges the result.
+func Join(trust *cityid.Trust, referral, answer *Bundle) (*Bundle, error) {
+	for _, b := range []*Bundle{referral, answer} {
+		if err := b.check(); err != nil {
+			return nil, err
+		}
+	}
+	if referral.Kind != cityid.AnswerReferral || len(answer.Versions) > 0 || len(answer.Steps) != 1 {
+		return nil, errors.New("join: want a referral, and an answer that leads on from a checkpoint")
+	}
+	if n := len(referral.Versions); n > 0 {
+		trust = &referral.Versions[n-1]
+	}
+	out := &Bundle{
+		Version: Version, Kind: answer.Kind, Code: answer.Code, Versions: referral.Versions,
+		Steps: slices.Concat(referral.Steps, answer.Steps), Values: answer.Values, Keys: answer.Keys,
+	}
+	out.Trust = out.tag(trust.Statement.Hash())
+	return out, out.check()
+}
+
 // complete adds the way, the proof and the values to a bundle that says what it
 // answers.
 func (w *Way) complete(b *Bundle, proof []byte, values [][]byte) (*Bundle, error) {
-	step, err := w.step()
+	apex, t, base, err := w.from()
+	if err != nil {
+		return nil, err
+	}
+	step, err := w.step(t)
 	if err != nil {
 		return nil, err
 	}
 	step.Proof = proof
-	b.Version, b.Versions, b.Steps = Version, w.carried(), []Step{*step}
-	b.Trust = b.tag(w.latest().Statement.Hash())
 	for _, v := range values {
 		b.Values = append(b.Values, v)
+	}
+	if b.Kind == cityid.AnswerReferral {
+		step.Values, b.Values = b.Values, nil
+	}
+	if step.Authority, err = w.authority(apex, b.unauthorized()); err != nil {
+		return nil, err
+	}
+	b.Version, b.Steps, b.Trust = Version, []Step{*step}, b.tag(base)
+	if w.Point == nil {
+		b.Versions = w.carried()
 	}
 	if err := b.check(); err != nil {
 		return nil, err
@@ -126,14 +257,22 @@ func (w *Way) carried() []cityid.Trust {
 	return out
 }
 
-func (w *Way) step() (*Step, error) {
-	s := &w.latest().Statement
-	vals, err := validatorsOf(s)
-	if err != nil {
-		return nil, err
-	}
-	t := trustedBy(s, vals)
+func (w *Way) step(t header.Trusted) (*Step, error) {
 	step := new(Step)
+	if p := w.Point; p != nil {
+		first := &w.Head
+		if len(w.Transitions) > 0 {
+			first = &w.Transitions[0]
+		}
+		if first.Header.Height > t.At.Height && first.Header.ValidatorsHash != t.At.NextValidatorsHash {
+			t.Set = p.Next
+			var err error
+			if step.Validators, err = p.Next.MarshalBinary(); err != nil {
+				return nil, err
+			}
+		}
+		step.Descent = p.Descent
+	}
 	for i := range w.Transitions {
 		tr := &w.Transitions[i]
 		block, err := lightBlock(&t, tr, true)
@@ -180,12 +319,12 @@ func verifyFrom(t *header.Trusted, s *SignedHeader) error {
 func advance(t *header.Trusted, s *SignedHeader) bool { return t.Advance(s.Header, s.Validators) }
 
 // lightBlock encodes a header that follows from what is trusted.
-func lightBlock(t *header.Trusted, s *SignedHeader, withAppHash bool) (*LightBlock, error) {
+func lightBlock(t *header.Trusted, s *SignedHeader, withAppHash bool) (*cityid.LightBlock, error) {
 	commit := *s.Commit
 	if commit.Votes = votesOf(t, s); commit.Votes == nil {
 		return nil, fmt.Errorf("%w: from height %d to height %d more transitions are needed", header.ErrNotConnected, t.At.Height, s.Header.Height)
 	}
-	b := new(LightBlock)
+	b := new(cityid.LightBlock)
 	var err error
 	if b.Header, err = header.EncodeStripped(s.Header, withAppHash); err != nil {
 		return nil, err
@@ -208,11 +347,20 @@ func lightBlock(t *header.Trusted, s *SignedHeader, withAppHash bool) (*LightBlo
 // Errors are those of load, or wrap [header.ErrNotConnected] if head does not
 // follow at all.
 func Transitions(trust *cityid.Trust, head SignedHeader, load func(height int64) (SignedHeader, error), known ...SignedHeader) ([]SignedHeader, error) {
-	vals, err := validatorsOf(&trust.Statement)
+	return (&Way{Trust: trust, Head: head}).Bisect(load, known...)
+}
+
+// Bisect returns the transitions of the way, as [Transitions] does: from where
+// it begins, be that a trust root or a checkpoint, to its head.
+func (w *Way) Bisect(load func(height int64) (SignedHeader, error), known ...SignedHeader) ([]SignedHeader, error) {
+	_, start, _, err := w.from()
 	if err != nil {
 		return nil, err
 	}
-	start := trustedBy(&trust.Statement, vals)
+	if w.Point != nil {
+		start.Set = w.Point.Next
+	}
+	head := w.Head
 	t, low := start, start.At.Height // low is the highest height known to follow
 	var found []SignedHeader
 	for i := range known {

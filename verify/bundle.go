@@ -24,6 +24,7 @@ const (
 	MaxSteps       = 8       // zones
 	MaxTransitions = 64      // changes of validators in a step
 	MaxEntries     = 64      // keys of an answer of kind entries
+	MaxAuthority   = 64      // proofs that no other zone answers
 )
 
 // ErrUnsupported says that a bundle is of a later version than this package
@@ -43,20 +44,31 @@ type Bundle struct {
 	Keys     []cityid.Bytes    `cbor:"8,keyasint,omitempty"` // of entries alone
 }
 
-// Step leads from the validators of a zone to the state that answers.
+// Step leads from the validators of a zone to the state that answers, or that
+// says which zone to go on with.
 type Step struct {
-	Transitions []LightBlock `cbor:"1,keyasint,omitempty"` // by ascending height, below Head's
-	Head        LightBlock   `cbor:"2,keyasint"`
-	Log         *LogLink     `cbor:"3,keyasint,omitempty"`
-	Proof       cityid.Bytes `cbor:"4,keyasint"` // merkle.Proof, merkle.RangeProof, or a list of the former
+	Transitions []cityid.LightBlock `cbor:"1,keyasint,omitempty"` // by ascending height, below Head's; with app hash
+	Head        cityid.LightBlock   `cbor:"2,keyasint"`           // without app hash
+	Log         *LogLink            `cbor:"3,keyasint,omitempty"`
+	Proof       cityid.Bytes        `cbor:"4,keyasint"` // merkle.Proof, merkle.RangeProof, or a list of the former
+
+	// Of a zone below the first.
+	Validators cityid.Bytes       `cbor:"5,keyasint,omitempty"` // those the checkpoint names as the next; left out if the first light block has them
+	Descent    *cityid.LogDescent `cbor:"6,keyasint,omitempty"` // head's block log goes on from the checkpoint; left out if head is the checkpoint's header
+
+	// Of a step that leads to another zone: the record of that zone's apex, and
+	// its [cityid.Zone].
+	Values []cityid.Bytes `cbor:"7,keyasint,omitempty"`
+
+	Authority []Authority `cbor:"8,keyasint,omitempty"` // no zone below is the one to ask
 }
 
-// LightBlock is a header with the signatures of its validators. The header of
-// a transition has its app hash, that of a head has not.
-type LightBlock struct {
-	Header     cityid.Bytes `cbor:"1,keyasint"`
-	Validators cityid.Bytes `cbor:"2,keyasint,omitempty"`
-	Commit     cityid.Bytes `cbor:"3,keyasint"`
+// Authority shows what is known of one delegated zone: nothing, or that its
+// scope does not reach as far.
+type Authority struct {
+	_     struct{}     `cbor:",toarray"`
+	Proof cityid.Bytes // merkle.Proof for cityid.ZoneKey
+	Value cityid.Bytes // of no octets: there is no such zone
 }
 
 // LogLink shows that the block log in the state of a head contains an older
@@ -119,17 +131,25 @@ func tooLarge(n int) error {
 
 // check keeps b within its bounds.
 func (b *Bundle) check() error {
-	if b.Version != Version && b.Version != 0 || len(b.Steps) > 1 && len(b.Steps) <= MaxSteps {
-		return fmt.Errorf("%w: version %d with %d steps", ErrUnsupported, b.Version, len(b.Steps))
+	if b.Version != Version && b.Version != 0 {
+		return fmt.Errorf("%w: version %d", ErrUnsupported, b.Version)
 	}
-	if b.Version == 0 || b.Code.IsZero() || b.Kind < cityid.AnswerRecord || b.Kind > cityid.AnswerEntries {
+	if b.Version == 0 || b.Code.IsZero() || b.Kind < cityid.AnswerRecord || b.Kind > cityid.AnswerReferral {
 		return errors.New("bundle: version, kind and code must be given")
 	}
-	if len(b.Steps) != 1 || len(b.Steps[0].Transitions) > MaxTransitions {
-		return fmt.Errorf("bundle: want a step, and at most %d transitions in it", MaxTransitions)
+	if len(b.Steps) < 1 || len(b.Steps) > MaxSteps {
+		return fmt.Errorf("bundle: want 1 to %d steps", MaxSteps)
+	}
+	for i := range b.Steps {
+		if err := b.checkStep(i); err != nil {
+			return err
+		}
 	}
 	if err := checkCarried(b.Versions); err != nil {
 		return fmt.Errorf("bundle: %w", err)
+	}
+	if b.Kind == cityid.AnswerReferral && len(b.Values) > 0 {
+		return errors.New("bundle: a referral has no values beside those of its steps")
 	}
 	if b.Kind == cityid.AnswerRecord && len(b.Values) > 1 {
 		return fmt.Errorf("bundle: %d records in answer to a question for one", len(b.Values))
@@ -140,6 +160,30 @@ func (b *Bundle) check() error {
 	for _, v := range b.Values {
 		if len(v) > cityid.MaxRecord {
 			return fmt.Errorf("bundle: record of %d octets: at most %d", len(v), cityid.MaxRecord)
+		}
+	}
+	return nil
+}
+
+// leads reports whether a step leads to another zone.
+func (b *Bundle) leads(step int) bool {
+	return step < len(b.Steps)-1 || b.Kind == cityid.AnswerReferral
+}
+
+// checkStep keeps a step within its bounds.
+func (b *Bundle) checkStep(i int) error {
+	s := &b.Steps[i]
+	switch {
+	case len(s.Transitions) > MaxTransitions:
+		return fmt.Errorf("bundle: %d transitions in a step: at most %d", len(s.Transitions), MaxTransitions)
+	case b.leads(i) && (len(s.Values) != 2 || len(s.Authority) > 0) || !b.leads(i) && len(s.Values) > 0:
+		return errors.New("bundle: a step that leads to another zone, and no other, has the record of that one's apex and what is known of the zone")
+	case len(s.Authority) > MaxAuthority:
+		return fmt.Errorf("bundle: %d proofs of authority: at most %d", len(s.Authority), MaxAuthority)
+	}
+	for _, v := range s.Values {
+		if len(v) == 0 || len(v) > cityid.MaxRecord {
+			return fmt.Errorf("bundle: value of %d octets in a step: at most %d", len(v), cityid.MaxRecord)
 		}
 	}
 	return nil

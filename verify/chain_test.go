@@ -304,9 +304,16 @@ func (c *chain) link(t testing.TB, w *verify.Way, height int) *verify.Way {
 	return w
 }
 
+// prove proves what stands at a key of a state.
+func (s state) prove(key []byte) (merkle.Proof, []byte, error) {
+	p, err := s.tree.Prove(key)
+	return p, s.values[string(key)], err
+}
+
 // record returns a bundle for a record in a state.
 func record(t testing.TB, w *verify.Way, s state, code string) *verify.Bundle {
 	t.Helper()
+	w.Prove = s.prove
 	key := cityid.RecordKey(cityid.MustParse(code))
 	proof, err := s.tree.Prove(key)
 	if err != nil {
@@ -321,6 +328,7 @@ func record(t testing.TB, w *verify.Way, s state, code string) *verify.Bundle {
 
 func listing(t testing.TB, w *verify.Way, s state, code string, kind cityid.AnswerKind) *verify.Bundle {
 	t.Helper()
+	w.Prove = s.prove
 	proof, entries, err := s.tree.ProveRange(verify.Range(cityid.MustParse(code), kind))
 	if err != nil {
 		t.Fatal(err)
@@ -338,6 +346,7 @@ func listing(t testing.TB, w *verify.Way, s state, code string, kind cityid.Answ
 
 func history(t testing.TB, w *verify.Way, s state, code string) *verify.Bundle {
 	t.Helper()
+	w.Prove = s.prove
 	k := cityid.MustParse(code)
 	proof, err := s.tree.Prove(cityid.RecordKey(k))
 	if err != nil {

@@ -90,6 +90,7 @@ func (c *chain) attest(withdrawn time.Time) {
 // entries returns a bundle about keys in a state.
 func entries(t testing.TB, w *verify.Way, s state, keys [][]byte) *verify.Bundle {
 	t.Helper()
+	w.Prove = s.prove
 	proofs, values := make([]merkle.Proof, len(keys)), make([][]byte, len(keys))
 	for i, k := range keys {
 		proofs[i], values[i] = must(s.tree.Prove(k)), s.values[string(k)]

@@ -151,7 +151,7 @@ func (f *forger) bundle(trust *cityid.Trust, trusted set, code string) *verify.B
 		} else if votes := header.Minimal(vals.validators(), commit.Votes); votes != nil {
 			commit.Votes = votes
 		}
-		block := verify.LightBlock{Header: must(header.EncodeStripped(&h, left > 0))}
+		block := cityid.LightBlock{Header: must(header.EncodeStripped(&h, left > 0))}
 		if len(commit.Votes) == 0 {
 			commit.Votes = f.c.at(17).commit.Votes // the chain's own, for another block
 		}

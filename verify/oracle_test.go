@@ -170,7 +170,7 @@ func ours(t *testing.T, c *chain, k, j int, votes []header.Vote, now time.Time) 
 	}
 	code := cityid.MustParse("MA.156")
 	proof := must(c.before(j).tree.Prove(cityid.RecordKey(code)))
-	light := verify.LightBlock{Header: must(header.EncodeStripped(head.header, false)), Commit: must(commit.MarshalBinary())}
+	light := cityid.LightBlock{Header: must(header.EncodeStripped(head.header, false)), Commit: must(commit.MarshalBinary())}
 	if head.header.ValidatorsHash != next.Hash() {
 		light.Validators = must(vals.MarshalBinary())
 	}

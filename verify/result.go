@@ -57,7 +57,8 @@ const (
 	ReasonRecord    Reason = "record"        // the records contradict each other, the code or the header
 	ReasonProof     Reason = "proof"         // the state or block log proof can not be one of this answer
 	ReasonSignature Reason = "not-signed"    // the validators did not sign this header over this answer
-	ReasonFork      Reason = "contradiction" // a header contradicts the one that the trust root names
+	ReasonFork      Reason = "contradiction" // a header contradicts the one that the trust root or a checkpoint names
+	ReasonDescent   Reason = "no-descent"    // a zone's header does not go on from its checkpoint
 )
 
 // Reasons for [Undecided].
@@ -70,6 +71,7 @@ const (
 	ReasonClock        Reason = "clock"            // a header is ahead of the verifier's clock
 	ReasonStale        Reason = "stale"            // too old for the time wanted
 	ReasonChangedSince Reason = "changed-since"    // the answer changed after the time wanted
+	ReasonFrozen       Reason = "frozen"           // the zone's validators signed two headers at one height, and nobody has decided yet which holds
 )
 
 // Result is what a check found.
@@ -96,6 +98,10 @@ type Result struct {
 	// Entries are the entries asked for, in order of their keys. Records are then
 	// those among them.
 	Entries []Entry `json:"entries,omitempty"`
+
+	// Zones are those the way leads through, the trust root's first; of a referral,
+	// the last one is the zone to ask.
+	Zones []ZoneResult `json:"zones,omitempty"`
 
 	AsOf  cityid.AsOf   `json:"as_of,omitzero"` // the state that answers, with the time of the header that commits to it
 	Trust *cityid.Trust `json:"-"`              // the version of the trust root that decided
@@ -138,11 +144,25 @@ func (r *Result) Asked(key []byte) bool {
 	return slices.ContainsFunc(r.Entries, func(e Entry) bool { return bytes.Equal(e.Key, key) })
 }
 
+// ZoneResult is one zone on the way to an answer.
+type ZoneResult struct {
+	Zone  cityid.Code `json:"zone"` // its apex
+	Chain string      `json:"chain"`
+	AsOf  cityid.AsOf `json:"as_of,omitzero"` // its state that was shown; zero for the zone a referral leads to
+
+	// Record and Known are what the zone above says: the apex's record, and what
+	// is known of the zone. Nil for the trust root's zone. Status and policy of
+	// the apex are those of Record, whatever the zone itself says.
+	Record *cityid.Record `json:"record,omitempty"`
+	Known  *cityid.Zone   `json:"known,omitempty"`
+}
+
 // Finding is the outcome of one check.
 type Finding struct {
-	Name    string  `json:"name"`
-	Verdict Verdict `json:"verdict"`
-	Detail  string  `json:"detail"` // what was found, or what is wrong
+	Zone    cityid.Code `json:"zone,omitzero"` // whose step was checked; zero: the bundle has but one
+	Name    string      `json:"name"`
+	Verdict Verdict     `json:"verdict"`
+	Detail  string      `json:"detail"` // what was found, or what is wrong
 }
 
 // finding is why a check did not come out valid.
@@ -163,7 +183,11 @@ func undecided(r Reason, format string, args ...any) *finding {
 // report notes a finding. Of all findings the first invalid one decides, else
 // the first undecided one.
 func (c *checker) report(name string, f *finding) {
-	c.res.Checks = append(c.res.Checks, Finding{name, f.verdict, f.message})
+	found := Finding{Name: name, Verdict: f.verdict, Detail: f.message}
+	if c.step != nil && len(c.b.Steps) > 1 {
+		found.Zone = c.from.apex
+	}
+	c.res.Checks = append(c.res.Checks, found)
 	if f.verdict == Invalid && c.res.Verdict != Invalid || f.verdict == Undecided && c.res.Reason == "" {
 		c.res.Verdict, c.res.Reason, c.res.Message = f.verdict, f.reason, f.message
 	}
@@ -178,7 +202,7 @@ func (c *checker) finish() Result {
 	}
 	switch r.Verdict {
 	case Invalid:
-		r.Allocated, r.Record, r.Records, r.Entries, r.AsOf = false, nil, nil, nil, cityid.AsOf{}
+		r.Allocated, r.Record, r.Records, r.Entries, r.Zones, r.AsOf = false, nil, nil, nil, nil, cityid.AsOf{}
 	case Valid:
 		r.Message = r.says()
 	}
@@ -188,6 +212,16 @@ func (c *checker) finish() Result {
 // says words a valid answer.
 func (r *Result) says() string {
 	asOf := fmt.Sprintf("as of %s (height %d of %s)", r.AsOf.Time.Format("2006-01-02T15:04:05Z07:00"), r.AsOf.Height, r.AsOf.Chain)
+	if n := len(r.Zones); n > 1 {
+		last := &r.Zones[n-1]
+		asOf = "by the zone of " + last.Zone.String() + ", " + asOf
+		if s := last.Record.Status; s != cityid.StatusActive {
+			asOf += "; the zone above says that " + last.Zone.String() + " is " + s.String()
+		}
+		if r.Kind == cityid.AnswerReferral {
+			return fmt.Sprintf("the zone of %s (chain %s) answers for %s, %s", last.Zone, last.Chain, r.Code, asOf)
+		}
+	}
 	switch {
 	case r.Kind == cityid.AnswerChildren:
 		return fmt.Sprintf("%s has %s directly below it, %s", r.Code, count(len(r.Records), "code"), asOf)

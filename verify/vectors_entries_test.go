@@ -78,7 +78,8 @@ func (m *maker) badEntries() {
 	})
 	add("all-other-state", "all entries of another height", verify.ReasonSignature, func(b *verify.Bundle) {
 		later := entries(t, way, c.before(38), keys)
-		b.Values, b.Steps[0].Proof = later.Values, later.Steps[0].Proof
+		b.Values, b.Steps[0] = later.Values, later.Steps[0]
+		b.Steps[0].Head = entries(t, way, s, keys).Steps[0].Head
 	})
 	add("made-up", "an agreement in a state made up with it", verify.ReasonSignature, func(b *verify.Bundle) {
 		a := terms
@@ -89,7 +90,10 @@ func (m *maker) badEntries() {
 			t.Fatal(err)
 		}
 		b.Keys, b.Values, b.Code = []cityid.Bytes{key}, []cityid.Bytes{value}, dataset
-		b.Steps[0].Proof = cityid.MustMarshal([]cityid.Bytes{must(must(e.Tree().Prove(key)).MarshalBinary())})
+		tree, forger := e.Tree(), *way
+		forger.Prove = func(key []byte) (merkle.Proof, []byte, error) { p, err := tree.Prove(key); return p, nil, err }
+		forged := must(verify.NewEntries(&forger, [][]byte{key}, []merkle.Proof{must(tree.Prove(key))}, [][]byte{value}))
+		b.Steps[0].Proof, b.Steps[0].Authority = forged.Steps[0].Proof, forged.Steps[0].Authority
 	})
 	add("order", "keys out of order", verify.ReasonMalformed, func(b *verify.Bundle) {
 		slices.Reverse(b.Keys)

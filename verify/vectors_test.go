@@ -222,14 +222,14 @@ func mutateProof(b *verify.Bundle, f func(*merkle.Proof)) {
 }
 
 // mutateHeader changes the header of a light block.
-func mutateHeader(l *verify.LightBlock, f func(*header.Header)) {
+func mutateHeader(l *cityid.LightBlock, f func(*header.Header)) {
 	h := must(header.DecodeStripped(l.Header))
 	f(h)
 	l.Header = must(header.EncodeStripped(h, !h.AppHash.IsZero()))
 }
 
 // mutateCommit changes the commit of a light block.
-func mutateCommit(l *verify.LightBlock, f func(*header.Commit)) {
+func mutateCommit(l *cityid.LightBlock, f func(*header.Commit)) {
 	var c header.Commit
 	if err := c.UnmarshalBinary(l.Commit); err != nil {
 		panic(err)
@@ -262,7 +262,7 @@ func (m *maker) badState() {
 	add("path-short", "a step of the path left out", b, verify.ReasonSignature, func(b *verify.Bundle) {
 		mutateProof(b, func(p *merkle.Proof) { p.Steps = append(p.Steps[:3:3], p.Steps[4:]...) })
 	})
-	add("branch-bit", "a branch bit of the path", none, verify.ReasonSignature, func(b *verify.Bundle) {
+	add("branch-bit", "a branch bit of the path", none, verify.ReasonProof, func(b *verify.Bundle) {
 		mutateProof(b, func(p *merkle.Proof) { p.Steps[0].Bit-- })
 	})
 	add("branch-bit-order", "branch bits of the path that do not increase", b, verify.ReasonMalformed, func(b *verify.Bundle) {
@@ -278,6 +278,7 @@ func (m *maker) badState() {
 	absent := must(without.Tree().Prove(cityid.RecordKey(cityid.MustParse(department))))
 	add("absence-state", "absence claimed for an existing code, in a state made up without it", none, verify.ReasonSignature, func(b *verify.Bundle) {
 		b.Code, b.Steps[0].Proof = cityid.MustParse(department), must(absent.MarshalBinary())
+		madeUp(b, without.Tree())
 	})
 	add("listing-value", "a listing with the last record left out", list, verify.ReasonProof, func(b *verify.Bundle) { b.Values = b.Values[:len(b.Values)-1] })
 	shorter := s.tree.Edit()
@@ -288,6 +289,7 @@ func (m *maker) badState() {
 	}
 	add("listing-entry", "a listing with one entry left out, in a state made up without it", list, verify.ReasonSignature, func(b *verify.Bundle) {
 		b.Steps[0].Proof, b.Values = must(rest.MarshalBinary()), b.Values[:len(b.Values)-1]
+		madeUp(b, shorter.Tree())
 	})
 	part := cityid.RecordPrefix(city + ".")
 	narrow, entries, err := s.tree.ProveRange(merkle.Range{Lo: part, Hi: append(part[:len(part):len(part)], "05"...), Shallow: true})
@@ -319,6 +321,13 @@ func (m *maker) badState() {
 	add("not-canonical", "a head of two octets where one does", b, verify.ReasonMalformed, func(*verify.Bundle) {}).Bundle = loose
 }
 
+// madeUp proves in a state that somebody made up that no zone is the one to ask.
+func madeUp(b *verify.Bundle, tree merkle.Tree) {
+	for i, code := 0, b.Code; i < len(b.Steps[0].Authority); i, code = i+1, code.Parent() {
+		b.Steps[0].Authority[i].Proof = must(must(tree.Prove(cityid.ZoneKey(code))).MarshalBinary())
+	}
+}
+
 // badHeader are headers that the validators did not sign.
 func (m *maker) badHeader() {
 	t, c := m.t, m.c
@@ -330,7 +339,7 @@ func (m *maker) badHeader() {
 	add := func(name, description string, b *verify.Bundle, reason verify.Reason, f func(*verify.Bundle)) *vector {
 		return m.add("bad-"+name, description, at[b][0], mutate(t, b, f), at[b][1], verify.Invalid, reason)
 	}
-	head := func(b *verify.Bundle) *verify.LightBlock { return &b.Steps[0].Head }
+	head := func(b *verify.Bundle) *cityid.LightBlock { return &b.Steps[0].Head }
 
 	add("header-time", "a later time in the header", b, verify.ReasonSignature, func(b *verify.Bundle) {
 		mutateHeader(head(b), func(h *header.Header) { h.Time = h.Time.Add(time.Second) })
@@ -344,7 +353,7 @@ func (m *maker) badHeader() {
 	add("transition-superfluous", "a transition at which no validators changed", b, verify.ReasonMalformed, func(b *verify.Bundle) {
 		l := record(t, c.way(t, 1, 1, 6), c.before(6), city).Steps[0].Head
 		l.Header = must(header.EncodeStripped(c.at(6).header, true))
-		b.Steps[0].Transitions = []verify.LightBlock{l}
+		b.Steps[0].Transitions = []cityid.LightBlock{l}
 	})
 	add("header-next", "other next validators in the header of a transition", moved, verify.ReasonSignature, func(b *verify.Bundle) {
 		mutateHeader(&b.Steps[0].Transitions[0], func(h *header.Header) { h.NextValidatorsHash[0] ^= 1 })
@@ -399,7 +408,7 @@ func (m *maker) badHeader() {
 	link := func(b *verify.Bundle) *verify.LogLink { return b.Steps[0].Log }
 	when := c.at(11).header.Time.Add(time.Minute)
 	add("log-header", "another time in the archived header", old, verify.ReasonSignature, func(b *verify.Bundle) {
-		h := verify.LightBlock{Header: link(b).Header}
+		h := cityid.LightBlock{Header: link(b).Header}
 		mutateHeader(&h, func(h *header.Header) { h.Time = h.Time.Add(time.Second) })
 		link(b).Header = h.Header
 	}).At = when

@@ -228,42 +228,62 @@ func Check(trust *cityid.Trust, b *Bundle, opts Options) Result {
 type checker struct {
 	opts Options
 	b    *Bundle
-	base *cityid.Trust // in the end, the version that decides
+	base *cityid.Trust     // in the end, the version that decides
+	vals header.Validators // of base
 
-	vals   header.Validators // of base
-	root   header.Hash       // to which the proof leads
-	header *header.Header    // which answers
-	head   *header.Header    // which the signatures prove
-	res    Result
+	step    *Step  // at hand
+	from    anchor // what the step leads on from
+	number  int    // of the step
+	root    header.Hash
+	header  *header.Header // which answers, or names the next zone
+	head    *header.Header // which the signatures prove
+	next    *delegated     // the zone that the step leads to
+	logRoot cityid.Digest  // of head's block log, where a log link shows it
+	res     Result
+}
+
+// check is one check. Without those that must come out valid, the following
+// have nothing to go on.
+type check struct {
+	name string
+	do   func(*checker) (string, *finding)
+	must bool
 }
 
 // run makes one check after the other, until one finds a contradiction or the
 // next one has nothing to go on.
 func (c *checker) run() {
-	for _, s := range []struct {
-		name string
-		do   func(*checker) (string, *finding)
-		must bool // without it, the following have nothing to go on
-	}{
-		{stepForm, (*checker).checkForm, true},
-		{stepTrust, (*checker).checkTrust, false},
-		{stepProof, (*checker).checkAnswer, true},
-		{stepTag, (*checker).checkTag, true},
-		{stepHeader, (*checker).readHeaders, true},
-		{stepSignatures, (*checker).checkConnection, false},
-		{stepRecords, (*checker).checkRecords, false},
-		{stepZone, (*checker).checkZone, false},
-		{stepClock, (*checker).checkClock, false},
-		{stepPeriod, (*checker).checkPeriod, false},
-		{stepFresh, (*checker).checkFreshness, false},
-	} {
-		detail, f := s.do(c)
-		if f == nil {
-			f = &finding{Valid, "", detail}
+	if !c.each([]check{{stepForm, (*checker).checkForm, true}, {stepTrust, (*checker).checkTrust, false}}) {
+		return
+	}
+	for i := range c.b.Steps {
+		if c.number, c.step = i, &c.b.Steps[i]; i == 0 {
+			c.start()
 		}
-		c.report(s.name, f)
-		if f.verdict == Invalid || s.must && f.verdict != Valid {
+		proof := check{stepProof, (*checker).checkAnswer, true}
+		if c.b.leads(i) {
+			proof = check{stepDelegation, (*checker).checkDelegation, true}
+		}
+		list := []check{proof}
+		if i == 0 {
+			list = append(list, check{stepTag, (*checker).checkTag, true})
+		}
+		if !c.b.leads(i) {
+			list = append(list, check{stepAuthority, (*checker).checkAuthority, false})
+		}
+		list = append(list, check{stepHeader, (*checker).readHeaders, true}, check{stepSignatures, (*checker).checkConnection, false})
+		if i > 0 {
+			list = append(list, check{stepDescent, (*checker).checkDescent, false})
+		}
+		list = append(list,
+			check{stepRecords, (*checker).checkRecords, false}, check{stepZone, (*checker).checkZone, false},
+			check{stepClock, (*checker).checkClock, false}, check{stepPeriod, (*checker).checkPeriod, false},
+			check{stepFresh, (*checker).checkFreshness, false})
+		if !c.each(list) {
 			return
+		}
+		if c.b.leads(i) {
+			c.enter()
 		}
 	}
 	if c.res.Reason == "" {
@@ -271,11 +291,29 @@ func (c *checker) run() {
 	}
 }
 
+// each makes checks in order and reports whether there is more to check.
+func (c *checker) each(list []check) bool {
+	for _, s := range list {
+		detail, f := s.do(c)
+		if f == nil {
+			f = &finding{Valid, "", detail}
+		}
+		c.report(s.name, f)
+		if f.verdict == Invalid || s.must && f.verdict != Valid {
+			return false
+		}
+	}
+	return true
+}
+
 // Names of the checks, as they stand in [Result.Checks].
 const (
 	stepForm       = "form"
 	stepTrust      = "trust root"
 	stepProof      = "proof"
+	stepDelegation = "delegation"
+	stepDescent    = "descent"
+	stepAuthority  = "authority"
 	stepTag        = "trust root version"
 	stepHeader     = "headers"
 	stepSignatures = "signatures"
@@ -291,6 +329,9 @@ const (
 func (c *checker) checkForm() (string, *finding) {
 	if err := c.b.check(); err != nil {
 		return "", refuse(err)
+	}
+	if first := &c.b.Steps[0]; len(first.Validators) > 0 || first.Descent != nil {
+		return "", invalid(ReasonMalformed, "the bundle leads on from a checkpoint that nothing in it shows: it belongs behind a referral")
 	}
 	if !c.opts.Code.IsZero() && c.opts.Code != c.b.Code || c.opts.Kind != 0 && c.opts.Kind != c.b.Kind {
 		return "", invalid(ReasonQuestion, "the bundle answers for the %s of %s, which was not asked", c.b.Kind, c.b.Code)
@@ -321,35 +362,6 @@ func (c *checker) checkTag() (string, *finding) {
 	return "version " + number(c.base.Statement.Version) + " of " + c.base.Statement.Zone.String(), nil
 }
 
-// checkZone checks that the zone is the one to ask.
-func (c *checker) checkZone() (string, *finding) {
-	apex := c.base.Statement.Zone
-	codes := []cityid.Code{c.b.Code}
-	for _, k := range c.b.Keys {
-		code, _ := cityid.CodeOfEntryKey(k)
-		codes = append(codes, code)
-	}
-	for _, code := range codes {
-		if !inZone(apex, code) {
-			return "", undecided(ReasonZone, "%s is outside the zone of %s, whose chain says nothing about it", code, apex)
-		}
-	}
-	return c.b.Code.String() + " belongs to the zone of " + apex.String(), nil
-}
-
-// inZone reports whether a code is the apex, below it, or in its place prefix.
-func inZone(apex, code cityid.Code) bool {
-	if apex == code || apex.Covers(code) {
-		return true
-	}
-	for ; !code.IsZero(); code = code.Parent() {
-		if apex.PlaceCovers(code) {
-			return true
-		}
-	}
-	return false
-}
-
 // Range returns the range of the state tree that a listing of the given kind
 // opens: the records strictly below the code and, for children, none below
 // another one listed. It is meant for prover and checker alike.
@@ -376,7 +388,7 @@ func TagOf(t *cityid.Trust, kind cityid.AnswerKind, code cityid.Code, keys ...ci
 	return (&Bundle{Kind: kind, Code: code, Keys: keys}).tag(t.Statement.Hash())
 }
 
-// tag returns the bundle's tag for the hash of the version's statement.
+// tag returns the bundle's tag for the hash of what it leads on from.
 func (b *Bundle) tag(statement cityid.Digest) Tag {
 	m := append([]byte("cityid/bundle/1"), statement[:]...)
 	m = append(m, byte(b.Kind))

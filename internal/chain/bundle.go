@@ -72,6 +72,7 @@ func (l *Local) Bundle(ctx context.Context, q cityid.BundleQuery) (_ []byte, err
 	if way.Transitions, err = l.transitions(way); err != nil {
 		return nil, err
 	}
+	way.Prove = answer.Prove
 	b, err := bundleOf(way, answer, q)
 	if errors.Is(err, merkle.ErrTooLarge) {
 		return nil, cityid.Errorf(cityid.ErrTooLarge, "the listing below %s is too large for one bundle: ask for a smaller range", q.Code)
