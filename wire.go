@@ -195,5 +195,9 @@ type BundleQuery struct {
 	From uint32   // trust root version the asker holds; the bundle carries the ones after it; 0: none carried
 	Base uint64   // height of the asker's trusted header; the bundle carries the headers that lead on from there when validators changed
 	At   uint64   // height of an older block whose state is still retained; 0: the latest
-	Log  bool     // also prove, through the block log, that the header descends from the chain the asker's trust root names
+	// Anchor is the height of one of the zone's headers, 0 for its genesis, which
+	// the zone above has as a checkpoint: the bundle leads on from it instead of
+	// a trust root, and From and Base say nothing. Nil: from a trust root.
+	Anchor *uint64
+	Log    bool // also prove, through the block log, that the header descends from the chain the asker's trust root names
 }

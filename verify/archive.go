@@ -120,7 +120,7 @@ func (l *Link) check() error {
 }
 
 // Answering returns the header that answers in b, by whose height a link to it
-// is asked for. Its chain, validators hash and app hash are empty: they follow
+// is asked for; of a bundle through several zones, that of the first. Its chain, validators hash and app hash are empty: they follow
 // from a trust root and the answer. What it says is what the bundle says, which
 // nothing supports until [Check] finds it valid.
 func (b *Bundle) Answering() (*header.Header, error) {

@@ -9,14 +9,15 @@
 //
 // # What a bundle says
 //
-// A bundle (media type [MediaType]) gives one of five answers, four of them
-// about one code, as of one header of the zone's chain:
+// A bundle (media type [MediaType]) gives one of six answers, five of them
+// about one code, as of one header of the chain of the zone that is to be asked:
 //
 //	record       the record of the code, or that the code is not allocated
 //	children     all codes directly below the code, with their records
 //	descendants  all codes below the code, with their records
 //	history      all revisions of the code's record, latest first
 //	entries      what stands at some keys of the state, or that nothing does
+//	referral     which zone is to be asked instead, and its last checkpoint
 //
 // A header at height H commits, by its app hash, to the state after block H-1.
 //
@@ -30,17 +31,21 @@
 // Field numbers are the integer keys; "bytes" is a byte string.
 //
 //	bundle:  1 version      1
-//	         2 kind         1 record, 2 children, 3 descendants, 4 history, 5 entries
+//	         2 kind         1 record, 2 children, 3 descendants, 4 history, 5 entries, 6 referral
 //	         3 code         text
-//	         4 trust        8 bytes: the [Tag] of the question and the trust root version from which the step leads on
+//	         4 trust        8 bytes: the [Tag] of the question and the trust root version from which the first step leads on
 //	         5 versions     versions of the trust root after the asker's (left out if none)
-//	         6 steps        one step for each zone, from the root's on; this version: exactly one
+//	         6 steps        one step for each zone, from the trust root's on, at most 8
 //	         7 values       bytes each: encoded records, or what stands at the keys (left out if none)
 //	         8 keys         bytes each, of entries only: 1 to 64 keys of the state in byte order
 //	step:    1 transitions  light blocks at which the validators changed (left out if none)
 //	         2 head         light block: the header which the validators' signatures prove
 //	         3 log          how head's block log contains the header that answers (left out if head answers)
 //	         4 proof        bytes: the answer's place in the state that the answering header commits to
+//	         5 validators   bytes: the set which the checkpoint names as the next (left out if the first header is signed by it)
+//	         6 descent      how head's block log goes on from the checkpoint (left out if head is the checkpoint's header, and in the first step)
+//	         7 values       2 times bytes: the record of the next zone's apex, and what is known of that zone (only in a step that leads to another)
+//	         8 authority    pairs [proof, value]: no zone below is the one to ask (left out if none are needed)
 //	light block:
 //	         1 header       bytes: stripped header of package header
 //	         2 validators   bytes: validator set of package header (left out if it is the trusted next set)
@@ -51,6 +56,11 @@
 //	         4 size         leaves of the block log
 //	         5 path         bytes: RFC 6962 inclusion proof of the header's hash at leaf (height - first)
 //	         6 proof        bytes: proof of the block log's leaf in the state that head commits to
+//	descent: 1 first        as in log; left out, with size, if there is no block log yet or the step has a log
+//	         2 size
+//	         3 proof        bytes: as in log, or of the leaf's absence; empty if the step has a log
+//	         4 path         bytes: RFC 6962 inclusion proof of the checkpoint's header (left out where the log does not reach it)
+//	         5 root         32 bytes: root of the block log (left out unless the checkpoint is the genesis and there is a log)
 //
 // The values of a record or history are the latest record and, for a history,
 // each earlier revision; none says that the code is not allocated. Their proof
@@ -93,11 +103,36 @@
 // answer stays verifiable for as long as someone adds to it a log link to a
 // recent head, and a header older than the trust root connects.
 //
+// # Zones
+//
+// A step that leads to another zone has, instead of an answer, the record of
+// that zone's apex and the [cityid.Zone] at its [cityid.ZoneKey]; its proof is a
+// list of two. The next step leads on from the checkpoint in the latter as the
+// first one does from the trust root, with two differences. Of the validators
+// trusted only the hash is known. And signatures alone do not show that a header
+// goes on from the checkpoint, for a zone that was restored from an old copy
+// signs with the same keys: so head's block log must contain the checkpoint's
+// header or, if no transaction followed that, be the checkpoint's own.
+//
+// A record that is there shows by itself that no zone below is the one to ask,
+// since the registry keeps no records of those in a zone above. What is absent,
+// what lies below a code, and what a code does rather than is, shows nothing of
+// the kind. An answer of that sort proves for each of [cityid.Delegators] that no
+// zone is known there, or that it does not reach so far. One proof often does for
+// all (merkle.Proof.Excludes), and is then the only one.
+//
+// A zone that is frozen leaves the answer undecided. One whose apex is suspended
+// or retired in the zone above does not: codes outlive what happens to those who
+// gave them, and [Result.Zones] tells.
+//
+// A node of a zone makes its answer from a checkpoint alone ([Point]), and refers
+// to the zones below it ([NewReferral]); who asks puts them together ([Join]).
+//
 // # Links
 //
 // A link (media type [LinkMediaType]) is a bundle without an answer: it shows
 // that one header is in the block log of a recent head. [Archive] puts it in the
-// place of what connected an old bundle. Only the bundle's owner needs the
+// place of what connected an old bundle, in its first step. Only the bundle's owner needs the
 // answer for that: whoever makes the link needs the header's height alone, and
 // keeps no old state. It can be done as often as one likes, each time with
 // a head that the trust root of the day proves.
