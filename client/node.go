@@ -230,6 +230,9 @@ func (c *Client) Bundle(ctx context.Context, q cityid.BundleQuery) ([]byte, erro
 	if q.Log {
 		v.Set("log", "true")
 	}
+	if q.Anchor != nil {
+		v.Set("anchor", strconv.FormatUint(*q.Anchor, 10))
+	}
 	a, err := c.call(ctx, method, path, v, contentType, body, verify.MediaType)
 	if err != nil {
 		return nil, err

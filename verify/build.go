@@ -306,6 +306,23 @@ func (w *Way) step(t header.Trusted) (*Step, error) {
 	return step, nil
 }
 
+// Descent returns the way from its point to its head, as operations on the zone
+// in the one above carry it.
+func (w *Way) Descent() (*cityid.Descent, error) {
+	if w.Point == nil {
+		return nil, errors.New("descent: the way does not begin at a checkpoint")
+	}
+	_, t, _, err := w.from()
+	if err != nil {
+		return nil, err
+	}
+	step, err := w.step(t)
+	if err != nil {
+		return nil, err
+	}
+	return &cityid.Descent{Validators: step.Validators, Transitions: step.Transitions, Head: step.Head}, nil
+}
+
 // votesOf returns the votes of s that lead on from t, or nil if they do not.
 func votesOf(t *header.Trusted, s *SignedHeader) []header.Vote {
 	return t.Votes(s.Header, s.Validators, s.Commit.Votes)

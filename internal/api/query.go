@@ -3,6 +3,7 @@
 package api
 
 import (
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -74,6 +75,21 @@ func (q *query) number(name string, low, high, otherwise uint64) uint64 {
 		q.refuse(name, "a number from "+strconv.FormatUint(low, 10)+" to "+strconv.FormatUint(high, 10))
 	}
 	return n
+}
+
+// anchor reads the height of a checkpoint from which a bundle is to lead on; nil
+// if there is none.
+func (q *query) anchor() *uint64 {
+	if !q.values.Has("anchor") {
+		return nil
+	}
+	for _, other := range []string{"from", "base"} {
+		if q.values.Has(other) && q.err == nil {
+			q.err = cityid.Errorf(cityid.ErrMalformed, "query: a bundle that leads on from a checkpoint (anchor) leads on from no trust root: leave %s out", other)
+		}
+	}
+	height := q.number("anchor", 0, math.MaxInt64-2, 0)
+	return &height
 }
 
 // code reads a code in any form a person may write.

@@ -167,7 +167,7 @@ func (h *handler) bundle(w http.ResponseWriter, r *http.Request) error {
 	if _, err := web.Negotiate(r, verify.MediaType); err != nil {
 		return err
 	}
-	p, err := parseQuery(r, "kind", "from", "base", "at", "log")
+	p, err := parseQuery(r, "kind", "from", "base", "at", "log", "anchor")
 	if err != nil {
 		return err
 	}
@@ -178,11 +178,11 @@ func (h *handler) bundle(w http.ResponseWriter, r *http.Request) error {
 	q := cityid.BundleQuery{
 		Code: code, Kind: cityid.AnswerRecord, Log: p.boolean("log", false),
 		From: uint32(p.number("from", 0, math.MaxUint32, 0)),
-		Base: p.number("base", 0, math.MaxUint64, 0), At: p.number("at", 0, math.MaxUint64, 0),
+		Base: p.number("base", 0, math.MaxUint64, 0), At: p.number("at", 0, math.MaxUint64, 0), Anchor: p.anchor(),
 	}
 	p.text("kind", &q.Kind)
 	if p.err == nil && q.Kind == cityid.AnswerEntries {
-		p.refuse("kind", "record, children, descendants or history: entries are asked for at /v1/entries")
+		p.refuse("kind", "record, children, descendants, history or referral: entries are asked for at /v1/entries")
 	}
 	if p.err != nil {
 		return p.err

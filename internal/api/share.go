@@ -111,7 +111,7 @@ func (h *handler) entries(w http.ResponseWriter, r *http.Request) error {
 	if _, err := web.Negotiate(r, verify.MediaType); err != nil {
 		return err
 	}
-	allowed := []string{"from", "base", "at", "log"}
+	allowed := []string{"from", "base", "at", "log", "anchor"}
 	if r.Method != http.MethodPost {
 		allowed = append(allowed, "keys")
 	}
@@ -121,7 +121,7 @@ func (h *handler) entries(w http.ResponseWriter, r *http.Request) error {
 	}
 	q := cityid.BundleQuery{
 		Kind: cityid.AnswerEntries, Log: p.boolean("log", false), From: uint32(p.number("from", 0, math.MaxUint32, 0)),
-		Base: p.number("base", 0, math.MaxUint64, 0), At: p.number("at", 0, math.MaxUint64, 0),
+		Base: p.number("base", 0, math.MaxUint64, 0), At: p.number("at", 0, math.MaxUint64, 0), Anchor: p.anchor(),
 	}
 	if p.err != nil {
 		return p.err

@@ -44,7 +44,11 @@ type headProof struct {
 // leads from a trust root to the head follows from the trust root; Base is not
 // needed.
 //
-// The error is [cityid.ErrNotFound] for a height not kept, [cityid.ErrTooLarge]
+// With Anchor, the bundle leads on from a header of this chain which the zone
+// above accepted, and is one to put after a referral of that zone.
+//
+// The error is [cityid.ErrDelegated] where a zone below is the one to ask; a
+// bundle of kind referral then proves it. It is [cityid.ErrNotFound] for a height not kept, [cityid.ErrTooLarge]
 // for a listing that exceeds [verify.MaxBundle], [cityid.ErrUnavailable] while
 // nothing can be proven.
 func (l *Local) Bundle(ctx context.Context, q cityid.BundleQuery) (_ []byte, err error) {
@@ -59,8 +63,10 @@ func (l *Local) Bundle(ctx context.Context, q cityid.BundleQuery) (_ []byte, err
 	}
 	defer view.Close()
 	way := &verify.Way{Head: head.signed}
-	if err := wayFrom(way, head.trusts, q.From); err != nil {
-		return nil, err
+	if q.Anchor == nil {
+		if err := wayFrom(way, head.trusts, q.From); err != nil {
+			return nil, err
+		}
 	}
 	answer := view
 	if q.At != 0 {
@@ -69,7 +75,19 @@ func (l *Local) Bundle(ctx context.Context, q cityid.BundleQuery) (_ []byte, err
 		}
 		defer answer.Close()
 	}
-	if way.Transitions, err = l.transitions(way); err != nil {
+	if q.Anchor != nil {
+		state := answer
+		if way.Log != nil {
+			state = view // head's
+		}
+		err = l.anchor(way, state, *q.Anchor)
+	} else {
+		way.Transitions, err = l.transitions(way)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := authorized(answer, q); err != nil {
 		return nil, err
 	}
 	way.Prove = answer.Prove
@@ -108,6 +126,8 @@ func bundleOf(way *verify.Way, v *store.View, q cityid.BundleQuery) (*verify.Bun
 		return verify.NewHistory(way, q.Code, proof, values)
 	case cityid.AnswerEntries:
 		return entriesOf(way, v, q.Keys)
+	case cityid.AnswerReferral:
+		return referralOf(way, v, q.Code)
 	case cityid.AnswerChildren, cityid.AnswerDescendants:
 		proof, records, err := v.ProveRange(verify.Range(q.Code, q.Kind))
 		if err != nil {
