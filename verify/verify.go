@@ -288,7 +288,11 @@ type check struct {
 // run makes one check after the other, until one finds a contradiction or the
 // next one has nothing to go on.
 func (c *checker) run() {
-	if !c.each([]check{{stepForm, (*checker).checkForm, true}, {stepTrust, (*checker).checkTrust, false}}) {
+	first := []check{{stepForm, (*checker).checkForm, true}, {stepTrust, (*checker).checkTrust, false}}
+	if c.from.point != nil {
+		first = first[:1]
+	}
+	if !c.each(first) {
 		return
 	}
 	for i := range c.b.Steps {
@@ -307,7 +311,7 @@ func (c *checker) run() {
 			list = append(list, check{stepAuthority, (*checker).checkAuthority, false})
 		}
 		list = append(list, check{stepHeader, (*checker).readHeaders, true}, check{stepSignatures, (*checker).checkConnection, false})
-		if i > 0 {
+		if c.from.point != nil {
 			list = append(list, check{stepDescent, (*checker).checkDescent, false})
 		}
 		list = append(list,
@@ -365,7 +369,7 @@ func (c *checker) checkForm() (string, *finding) {
 	if err := c.b.check(); err != nil {
 		return "", refuse(err)
 	}
-	if first := &c.b.Steps[0]; len(first.Validators) > 0 || first.Descent != nil {
+	if first := &c.b.Steps[0]; c.from.point == nil && (len(first.Validators) > 0 || first.Descent != nil) {
 		return "", invalid(ReasonMalformed, "the bundle leads on from a checkpoint that nothing in it shows: it belongs behind a referral")
 	}
 	if !c.opts.Code.IsZero() && c.opts.Code != c.b.Code || c.opts.Kind != 0 && c.opts.Kind != c.b.Kind {
@@ -388,6 +392,12 @@ func refuse(err error) *finding {
 // checkTag checks that the step leads on from the trust root that decides. With
 // none that does, there are no validators to judge the headers by.
 func (c *checker) checkTag() (string, *finding) {
+	if p := c.from.point; p != nil {
+		if want := c.b.tag(tagBase(c.from.chain, p.Height, p.Header)); c.b.Trust != want {
+			return "", undecided(ReasonOtherTrust, "the bundle leads on from another header (tag %s) than %s (tag %s): ask for one that leads on from that", c.b.Trust, c.from.name(), want)
+		}
+		return c.from.name(), nil
+	}
 	if c.vals == nil {
 		return "", undecided(ReasonOtherTrust, "the step leads on from a version of the trust root that is not connected to yours")
 	}

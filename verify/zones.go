@@ -46,6 +46,15 @@ func trustedAt(chain string, p *cityid.Checkpoint) header.Trusted {
 	return t
 }
 
+// below returns the start of a step that leads on from a checkpoint.
+func below(apex cityid.Code, z *cityid.Zone) anchor {
+	p := &z.Checkpoint
+	return anchor{
+		apex: apex, places: z.Places, chain: z.Chain, height: p.Height, header: p.Header,
+		time: p.Time, point: p, trusted: trustedAt(z.Chain, p),
+	}
+}
+
 func (a *anchor) what() string {
 	if a.point != nil {
 		return "checkpoint"
@@ -116,8 +125,26 @@ func (c *checker) checkNext() (string, *finding) {
 	return fmt.Sprintf("%s is delegated to the chain %s, last seen at height %d", r.Code, z.Chain, z.Checkpoint.Height), nil
 }
 
+// CheckFrom judges a bundle of one step that leads on from a checkpoint, which
+// the caller relies on: z is what the zone above knows of the zone of apex. It is
+// for those who keep what a referral told them, and for a zone that follows the
+// one above. Nothing is said about z itself: not whether it is still the latest,
+// and not whether the zone is frozen.
+func CheckFrom(apex cityid.Code, z *cityid.Zone, b *Bundle, opts Options) Result {
+	c := checker{opts: opts.withDefaults(), b: b, base: &cityid.Trust{}}
+	c.from = below(apex, z)
+	c.res.Zones = []ZoneResult{{Zone: apex, Chain: z.Chain, Known: z}}
+	c.run()
+	r := c.finish()
+	r.Trust = nil
+	return r
+}
+
 // start begins with the first step.
 func (c *checker) start() {
+	if c.from.point != nil {
+		return
+	}
 	s := &c.base.Statement
 	c.from = anchored(s, c.vals)
 	c.res.Zones = []ZoneResult{{Zone: s.Zone, Chain: s.Chain}}
@@ -126,10 +153,7 @@ func (c *checker) start() {
 // enter goes on to the zone that the step leads to.
 func (c *checker) enter() {
 	r, z := c.next.record, c.next.known
-	c.from = anchor{
-		apex: r.Code, places: z.Places, chain: z.Chain, height: z.Checkpoint.Height, header: z.Checkpoint.Header,
-		time: z.Checkpoint.Time, point: &z.Checkpoint, trusted: trustedAt(z.Chain, &z.Checkpoint),
-	}
+	c.from = below(r.Code, z)
 	c.res.Zones = append(c.res.Zones, ZoneResult{Zone: r.Code, Chain: z.Chain, Record: r, Known: z})
 	c.next = nil
 }

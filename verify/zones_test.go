@@ -533,3 +533,27 @@ func BenchmarkCheckTwoZones(b *testing.B) {
 		}
 	}
 }
+
+// Who keeps what a referral told can judge the zone's answers by that.
+func TestCheckFrom(t *testing.T) {
+	z := newZones()
+	known := &cityid.Zone{Chain: z.city.id, Checkpoint: z.city.checkpoint(12)}
+	apex, o := cityid.MustParse(city), verify.Options{Now: z.city.at(40).header.Time.Add(time.Second)}
+	b := record(t, z.city.from(t, 12, 40), z.city.before(40), lamps)
+	r := verify.CheckFrom(apex, known, b, o)
+	wantVerdict(t, r, verify.Valid, "")
+	if r.Record.Code.String() != lamps || r.AsOf.Chain != z.city.id || len(r.Zones) != 1 {
+		t.Errorf("the result is %+v", r)
+	}
+	wantVerdict(t, verify.CheckFrom(apex, known, record(t, z.city.from(t, 13, 40), z.city.before(40), lamps), o), verify.Undecided, verify.ReasonOtherTrust)
+	whole := record(t, z.root.way(t, 1, 1, 30), z.root.before(30), city)
+	wantVerdict(t, verify.CheckFrom(apex, known, whole, o), verify.Undecided, verify.ReasonOtherTrust)
+	wantVerdict(t, verify.CheckFrom(apex, known, z.join(t, z.refer(t, lamps), b), o), verify.Undecided, verify.ReasonOtherTrust)
+	other := *known
+	other.Checkpoint.Header[3] ^= 1
+	b.Trust = verify.TagOf(&cityid.Trust{}, b.Kind, b.Code)
+	wantVerdict(t, verify.CheckFrom(apex, &other, b, o), verify.Undecided, verify.ReasonOtherTrust)
+	b = record(t, z.city.from(t, 12, 40), z.city.before(40), lamps)
+	b.Steps[0].Descent = nil
+	wantVerdict(t, verify.CheckFrom(apex, known, b, o), verify.Invalid, verify.ReasonMalformed)
+}

@@ -115,7 +115,7 @@ func TestValidators(t *testing.T) {
 
 // randomChain returns a trust root and light blocks that may lead from it to the
 // header of b, whose validators are changed.
-func randomChain(t *testing.T, r *rand.Rand, p pool, s cityid.TrustStatement, b *verify.Bundle) (*cityid.Trust, []verify.LightBlock) {
+func randomChain(t *testing.T, r *rand.Rand, p pool, s cityid.TrustStatement, b *verify.Bundle) (*cityid.Trust, []cityid.LightBlock) {
 	t.Helper()
 	head, err := header.DecodeStripped(b.Steps[0].Head.Header)
 	if err != nil {
@@ -145,7 +145,7 @@ func randomChain(t *testing.T, r *rand.Rand, p pool, s cityid.TrustStatement, b 
 		s.Version, s.Prev, s.Header = 2, cityid.Digest{1}, cityid.Digest{1}
 		s.Height = uint64(head.Height) - uint64(r.IntN(6)) + 1
 	}
-	var out []verify.LightBlock
+	var out []cityid.LightBlock
 	trusted, next := known, known.Hash()
 	for i := range n + 1 {
 		h := *head
@@ -168,7 +168,7 @@ func randomChain(t *testing.T, r *rand.Rand, p pool, s cityid.TrustStatement, b 
 		if i == 0 && uint64(h.Height) == s.Height && s.Version > 1 && r.IntN(4) > 0 {
 			s.Header = cityid.Digest(h.Hash())
 		}
-		block := verify.LightBlock{}
+		block := cityid.LightBlock{}
 		if block.Header, err = header.EncodeStripped(&h, i < n); err != nil {
 			h.Height = 1
 			if block.Header, err = header.EncodeStripped(&h, i < n); err != nil {
