@@ -9,43 +9,10 @@ import (
 
 	"cityid"
 	"cityid/header"
+	"cityid/internal/registry"
 	"cityid/internal/store"
 	"cityid/verify"
 )
-
-// delegatedZone returns the zone below this one that answers for a code, as a
-// state has it: the record of its apex and what is known of it. The record is
-// nil if there is none.
-func delegatedZone(v *store.View, code cityid.Code) (*cityid.Record, *cityid.Zone, error) {
-	apex, err := apexOf(v)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, c := range cityid.Delegators(apex, code) {
-		value, err := v.Get(cityid.ZoneKey(c))
-		if err != nil {
-			return nil, nil, err
-		}
-		if value == nil {
-			continue
-		}
-		z, r := new(cityid.Zone), new(cityid.Record)
-		if err := cityid.UnmarshalTrusted(value, z); err != nil {
-			return nil, nil, fmt.Errorf("zone of %s: %w", c, err)
-		}
-		if !cityid.InZone(c, z.Places, code) {
-			continue
-		}
-		if value, err = v.Get(cityid.RecordKey(c)); err != nil {
-			return nil, nil, err
-		}
-		if err := cityid.UnmarshalTrusted(value, r); err != nil {
-			return nil, nil, fmt.Errorf("record of %s: %w", c, err)
-		}
-		return r, z, nil
-	}
-	return nil, nil, nil
-}
 
 func apexOf(v *store.View) (apex cityid.Code, err error) {
 	value, err := v.Get(cityid.ApexKey)
@@ -59,17 +26,21 @@ func apexOf(v *store.View) (apex cityid.Code, err error) {
 }
 
 // elsewhere is the refusal to answer about a code that a zone below answers for;
-// nil if none does. The record of a zone's apex can be had from both.
+// nil if none does.
 func elsewhere(v *store.View, code cityid.Code) error {
-	r, z, err := delegatedZone(v, code)
-	if r == nil || err != nil {
+	apex, err := apexOf(v)
+	if err != nil {
 		return err
 	}
-	where := "none are known"
-	if d := r.Delegation; d != nil && len(d.Endpoints) > 0 {
-		where = strings.Join(d.Endpoints, ", ")
+	below, r, z, found := registry.Delegated(reader{v}, apex, code)
+	if !found {
+		return nil
 	}
-	return cityid.Errorf(cityid.ErrDelegated, "%s belongs to the zone of %s, chain %s, whose own nodes answer (%s): ask for a referral to prove it", code, r.Code, z.Chain, where)
+	where := "none are known"
+	if len(r.Delegation.Endpoints) > 0 {
+		where = strings.Join(r.Delegation.Endpoints, ", ")
+	}
+	return cityid.Errorf(cityid.ErrDelegated, "%s belongs to the zone of %s, chain %s, whose own nodes answer (%s): a referral proves it", code, below, z.Chain, where)
 }
 
 // authorized refuses a question that a zone below is the one to answer. What is
@@ -106,14 +77,15 @@ func authorized(v *store.View, q cityid.BundleQuery) error {
 
 // referralOf makes a referral to the zone below that answers for a code.
 func referralOf(way *verify.Way, v *store.View, code cityid.Code) (*verify.Bundle, error) {
-	r, _, err := delegatedZone(v, code)
+	apex, err := apexOf(v)
 	if err != nil {
 		return nil, err
 	}
-	if r == nil {
-		return nil, cityid.Errorf(cityid.ErrNotFound, "no zone below this one answers for %s: ask here", code)
+	below, _, _, found := registry.Delegated(reader{v}, apex, code)
+	if !found {
+		return nil, cityid.Errorf(cityid.ErrNotFound, "no zone below that of %s answers for %s: ask here", apex, code)
 	}
-	return verify.NewReferral(way, code, r.Code)
+	return verify.NewReferral(way, code, below)
 }
 
 // pointAt returns the header of a height as a point to lead on from.
