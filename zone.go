@@ -15,6 +15,9 @@ const (
 	ClockTolerance        = 20  // seconds by which a zone's header may be ahead of its parent's time: two heartbeats
 )
 
+// maxHeight is the greatest height of a block.
+const maxHeight = 1<<63 - 1
+
 // Delegation says, in the record of a code, that a zone of its own answers for
 // what lies below the code. The parent's record stays the authority on the
 // code's policy, status, crosswalk entries and delegation; the zone is the one
@@ -125,6 +128,8 @@ func (c *Checkpoint) Check() error {
 	switch {
 	case c.Time <= 0 || !c.Time.Valid() || c.Next.IsZero():
 		return Errorf(ErrInvalid, "checkpoint: a time and the next validators must be given")
+	case c.Height > maxHeight:
+		return Errorf(ErrInvalid, "checkpoint: height %d: at most %d", c.Height, uint64(maxHeight))
 	case (c.Height == 0) != c.Header.IsZero() || (c.Height == 0) != c.Validators.IsZero():
 		return Errorf(ErrInvalid, "checkpoint: a height goes with a header and its validators")
 	case (c.Log.Size == 0) != c.Log.Root.IsZero() || (c.Log.Size == 0) != (c.Log.First == 0):

@@ -103,7 +103,7 @@ func TestDocumentDescribesTypes(t *testing.T) {
 	d := readDocument(t)
 	types := []any{
 		cityid.AsOf{}, cityid.Link{}, cityid.Alias{}, cityid.Document{}, cityid.Change{}, cityid.Content{}, cityid.Key{}, cityid.Member{},
-		cityid.Policy{}, cityid.Record{}, cityid.Rekey{}, cityid.SetStatus{}, cityid.Waiting{}, cityid.RecordAnswer{}, cityid.RecordPage{},
+		cityid.Policy{}, cityid.Record{}, cityid.Delegation{}, cityid.Rekey{}, cityid.SetStatus{}, cityid.Waiting{}, cityid.RecordAnswer{}, cityid.RecordPage{},
 		cityid.HistoryAnswer{}, cityid.CrosswalkEntry{}, cityid.Scheme{}, cityid.CrosswalkAnswer{}, cityid.SearchHit{}, cityid.SearchPage{}, cityid.Attestation{}, cityid.AttestationPage{}, cityid.Target{},
 		cityid.Vote{}, cityid.Possession{}, cityid.Proposal{}, cityid.MemberVote{}, cityid.Need{}, cityid.ProposalAnswer{}, cityid.ProposalPage{},
 		cityid.Receipt{}, cityid.Tx{}, cityid.Validator{}, cityid.ValidatorSet{}, cityid.NodeStatus{}, cityid.Ruleset{}, cityid.Upgrade{}, cityid.Params{}, cityid.KindRule{},

@@ -73,7 +73,7 @@ func newWork(base Reader, block Block, s *settings, verify VerifyFunc) *work {
 	return &work{
 		base: base, block: block, settings: s, verify: verify,
 		records: map[cityid.Code]*cityid.Record{},
-		schemes: map[string]*cityid.Scheme{}, delegated: map[cityid.Code]*cityid.Record{},
+		schemes: map[string]*cityid.Scheme{},
 		quorums: map[claim]*cityid.Quorum{},
 	}
 }

@@ -41,13 +41,16 @@ func andPlaces(places bool) string {
 }
 
 // ours refuses a code that is delegated or belongs to the zone of one that is.
-func (w *work) ours(code cityid.Code) error {
-	r := w.delegator(code)
+func (w *work) ours(code cityid.Code) error { return toZone(code, w.delegator(code)) }
+
+// toZone is the refusal of a code that a record gives to another zone, or nil if
+// there is no such record.
+func toZone(code cityid.Code, r *cityid.Record) error {
 	if r == nil {
 		return nil
 	}
 	d := r.Delegation
-	where := "it names no address yet"
+	where := "which names no address yet"
 	if len(d.Endpoints) > 0 {
 		where = "at " + strings.Join(d.Endpoints, ", ")
 	}
@@ -57,14 +60,22 @@ func (w *work) ours(code cityid.Code) error {
 	return cityid.Errorf(cityid.ErrDelegated, "%s belongs to the zone of %s: ask and submit on chain %s, %s", code, r.Code, d.Chain, where)
 }
 
-// delegator returns the record whose delegation covers a code, or nil. Codes come
-// in batches below one parent, so what holds for the parent is kept.
+// delegator returns the record whose delegation covers a code, or nil.
 func (w *work) delegator(code cityid.Code) *cityid.Record {
 	if w.settings == nil || !w.zones || code.IsZero() {
 		return nil
 	}
 	if r := w.record(code); r != nil && r.Delegation != nil {
 		return r
+	}
+	return w.delegatorAbove(code)
+}
+
+// delegatorAbove is delegator for a code that is not delegated itself. Codes come
+// in batches below one parent, so what holds for the parent is kept.
+func (w *work) delegatorAbove(code cityid.Code) *cityid.Record {
+	if !w.zones {
+		return nil
 	}
 	if !isPlace(code) {
 		parent := code.Parent()
@@ -73,13 +84,16 @@ func (w *work) delegator(code cityid.Code) *cityid.Record {
 		}
 		r, ok := w.delegated[parent]
 		if !ok {
+			if w.delegated == nil {
+				w.delegated = map[cityid.Code]*cityid.Record{}
+			}
 			r = w.delegator(parent)
 			w.delegated[parent] = r
 		}
 		return r
 	}
 	for _, c := range cityid.Delegators(w.apex, code) {
-		if r := w.record(c); r != nil && r.Delegation != nil && r.Delegation.Covers(c, code) {
+		if r := w.record(c); c != code && r != nil && r.Delegation != nil && r.Delegation.Covers(c, code) {
 			return r
 		}
 	}
@@ -97,7 +111,8 @@ func (w *work) decidedHere(op *cityid.Operation) error {
 	switch {
 	case op.Allocate != nil:
 		for i := range op.Allocate.Items {
-			if err := w.ours(op.Allocate.Items[i].Code); err != nil {
+			code := op.Allocate.Items[i].Code
+			if err := toZone(code, w.delegatorAbove(code)); err != nil {
 				return err
 			}
 		}

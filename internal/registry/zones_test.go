@@ -4,7 +4,9 @@ package registry
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -21,7 +23,7 @@ var founders = validatorsNamed("a b c d")
 // zones is the national zone under test beside the chain of one city.
 type zones struct {
 	*world
-	t    *testing.T
+	t    testing.TB
 	city *foreign
 	last cityid.Checkpoint
 	sent int
@@ -29,7 +31,7 @@ type zones struct {
 
 // newZones founds the national zone with a province, two cities and what they
 // need, and the chain of one of them, which is not delegated yet.
-func newZones(t *testing.T) *zones {
+func newZones(t testing.TB) *zones {
 	z := &zones{world: newWorld(t), t: t}
 	if err := z.found(standardGenesis(t, z.ring)); err != nil {
 		t.Fatal(err)
@@ -140,6 +142,59 @@ func (z *zones) mustPost(height uint64, trusted powers) {
 // catchUp lets the national zone's time reach that of the city's chain.
 func (z *zones) catchUp() {
 	z.begin(max(z.city.now-z.block.Time, 60))
+}
+
+// TestBranches: of a chain that forked, each branch's headers are accepted as long
+// as they do not take back what the last checkpoint covers. A second, naive rule
+// says which those are.
+func TestBranches(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	accepted, refused := 0, 0
+	for round := range 12 {
+		z := newZones(t)
+		z.delegate()
+		z.city.empty(1)
+		grow := func(f *foreign, n int, name string) {
+			for i := range n {
+				if r.IntN(5) == 0 {
+					f.block(10, nil, note(fmt.Sprint(name, i)))
+				} else {
+					f.block(10+cityid.Time(len(name)), nil) // branches differ in time
+				}
+			}
+		}
+		grow(z.city, r.IntN(6), "")
+		branches := [2]*foreign{z.city.clone(), z.city.clone()}
+		grow(branches[0], 12, "a")
+		grow(branches[1], 12, "bb")
+		z.begin(300)
+		on, height := branches[0], uint64(0) // of the last checkpoint
+		for range 12 {
+			f := branches[r.IntN(2)]
+			h := 1 + uint64(r.IntN(len(f.blocks)))
+			last := z.zone().Checkpoint
+			if h <= height || height > 0 && f.at(h).header.Time.Before(last.Time.Std().Add(1)) {
+				continue
+			}
+			// The branch has the checkpoint's block, or nothing was written since
+			// both were the same.
+			want := height == 0 || f.at(height).header.Hash() == on.at(height).header.Hash() || f.at(h).log == last.Log
+			err := z.try("nobody", cityid.Operation{Checkpoint: f.post(shijiazhuang, last, founders, h)})
+			if (err == nil) != want {
+				t.Fatalf("round %d: height %d after %d, same branch %v: %v", round, h, height, f == on, err)
+			}
+			if err == nil {
+				on, height = f, h
+				accepted++
+			} else {
+				refused++
+			}
+			z.begin(60)
+		}
+	}
+	if accepted < 20 || refused < 10 {
+		t.Errorf("%d accepted, %d refused: too few of either to show anything", accepted, refused)
+	}
 }
 
 // TestCheckpoints follows a chain from its genesis on: empty blocks, then some
