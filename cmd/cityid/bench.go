@@ -68,6 +68,7 @@ type measure struct {
 	Of    string        `json:"of,omitempty"`    // the yardstick
 	Note  string        `json:"note,omitempty"`
 	Bytes int64         `json:"bytes,omitempty"`
+	Curve []moment      `json:"curve,omitempty"`
 }
 
 func bench(f *flags) func(context.Context, []string) error {
@@ -220,8 +221,12 @@ func (b *benchmark) allocation(kind string, n int) cityid.Allocation {
 }
 
 func (b *benchmark) sign(items ...cityid.Allocation) ([]byte, error) {
+	return b.signFor(50*time.Minute, items...)
+}
+
+func (b *benchmark) signFor(life time.Duration, items ...cityid.Allocation) ([]byte, error) {
 	tx, err := cityid.SignTx(cityid.Body{
-		Chain: b.chain, Expires: cityid.TimeOf(time.Now().Add(50 * time.Minute)),
+		Chain: b.chain, Expires: cityid.TimeOf(time.Now().Add(life)),
 		Operations: []cityid.Operation{{Allocate: &cityid.Allocate{Items: items}}},
 	}, b.officer)
 	if err != nil {
