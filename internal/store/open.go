@@ -145,7 +145,7 @@ func pebbleOptions(o Options, lock *pebble.Lock, f *fuse) *pebble.Options {
 		CacheSize:                   o.CacheSize,
 		ErrorIfNotExists:            o.ChainID == "",
 		FormatMajorVersion:          pebble.FormatTableFormatV6,
-		MemTableSize:                32 << 20,
+		MemTableSize:                64 << 20,
 		MemTableStopWritesThreshold: 4,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      log,
