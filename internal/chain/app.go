@@ -444,16 +444,22 @@ func (a *Application) checkTx(raw []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := a.admit(tx, body); err != nil {
+	id := tx.ID()
+	r, err := a.receipt(id)
+	if err != nil {
 		return err
 	}
-	return a.track.enter(key, pooled{id: tx.ID(), expires: body.Expires, tx: tx, body: body, size: len(raw)})
+	if err := a.admit(tx, body, r); err != nil {
+		return err
+	}
+	return a.track.enter(key, pooled{id: id, expires: body.Expires, tx: tx, body: body, size: len(raw)})
 }
 
 // admit checks a decoded transaction against the committed state, as of the
 // time the next block can be expected to have: that of the last one, or this
-// machine's if that is later, as it is after a long stop.
-func (a *Application) admit(tx *cityid.Tx, body *cityid.Body) error {
+// machine's if that is later, as it is after a long stop. r is its receipt, if it has
+// one.
+func (a *Application) admit(tx *cityid.Tx, body *cityid.Body, r *cityid.Receipt) error {
 	h := a.committed()
 	if h.Height == 0 {
 		return cityid.Errorf(cityid.ErrUnavailable, "the chain has no block yet")
@@ -472,7 +478,7 @@ func (a *Application) admit(tx *cityid.Tx, body *cityid.Body) error {
 	if err := registry.Admit(reader{view}, block, tx, body, a.cache.verify); err != nil {
 		return err
 	}
-	return a.sift(reader{view}, block, tx, body)
+	return a.sift(reader{view}, block, tx, body, r)
 }
 
 // reader reads a version of the state for package registry, and panics where

@@ -58,12 +58,9 @@ func (a *allowance) take(n int, now time.Time) bool {
 //   - What a block has refused must apply as a whole, or anybody could have it
 //     refused again and again until it expires.
 //
-// Each node sifts for its own mempool. Blocks are not judged by it.
-func (a *Application) sift(r reader, block registry.Block, tx *cityid.Tx, body *cityid.Body) error {
-	refused, err := a.receipt(tx.ID())
-	if err != nil {
-		return err
-	}
+// Each node sifts for its own mempool. Blocks are not judged by it. refused is the
+// receipt of the transaction, if it has one.
+func (a *Application) sift(r reader, block registry.Block, tx *cityid.Tx, body *cityid.Body, refused *cityid.Receipt) error {
 	if refused != nil && refused.Code != cityid.OK {
 		return a.try(r, block, tx, body)
 	}

@@ -63,10 +63,10 @@ func (l *Local) Submit(ctx context.Context, raw []byte, wait bool) (_ *cityid.Re
 	case l.app.track.waits(id):
 		r = &cityid.Receipt{ID: id}
 	default:
-		r = &cityid.Receipt{ID: id}
-		if err := l.app.admit(tx, body); err != nil {
+		if err := l.app.admit(tx, body, r); err != nil {
 			return nil, err
 		}
+		r = &cityid.Receipt{ID: id}
 		if err := l.enqueue(raw, pooled{id: id, expires: body.Expires, tx: tx, body: body, size: len(raw)}); err != nil {
 			return nil, err
 		}
