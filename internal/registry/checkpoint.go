@@ -137,7 +137,7 @@ func followLog(last *cityid.Checkpoint, l *cityid.LogDescent, consistency []byte
 		return fail("%d leaves from height %d on neither contain the checkpoint's header %d nor are the log it has: a state was restored that is older, or another", l.Size, l.First, last.Height)
 	}
 	if err := checkConsistency(&last.Log, &log, consistency); err != nil {
-		return fail("%v", err)
+		return fail("it does not go on from the log of %d leaves that the checkpoint has, so a state was restored that is older, or another: %s", last.Log.Size, because(err))
 	}
 	var root merkle.Hash
 	var err error

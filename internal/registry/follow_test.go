@@ -67,7 +67,7 @@ func (c *child) op() cityid.Operation {
 
 func (c *child) apex() *cityid.Record { return Record(c.state, cityid.MustParse(shijiazhuang)) }
 
-func (c *child) policy(spec string) *cityid.Policy {
+func (c *child) policyOf(spec string) *cityid.Policy {
 	p, err := parsePolicy(c.t, c.ring, spec)
 	if err != nil {
 		c.t.Fatal(err)
@@ -102,7 +102,7 @@ func TestFollow(t *testing.T) {
 	c.record.Revision = 3
 
 	// Another policy; what the old one held is over.
-	c.decide(func(r *cityid.Record) { r.Policy, r.Aliases = c.policy("2(deputy,clerk,mayor)"), nil })
+	c.decide(func(r *cityid.Record) { r.Policy, r.Aliases = c.policyOf("2(deputy,clerk,mayor)"), nil })
 	c.do("nobody", c.op())
 	if r := c.apex(); r.PolicySince != c.block.Time || len(r.Aliases) != 0 {
 		t.Errorf("%+v", r)
@@ -165,7 +165,7 @@ func TestFollowRefusals(t *testing.T) {
 		{"proof of the record", func(op *cityid.Follow) { op.Proof = c.root.proof(2, cityid.RecordKey(cityid.MustParse("MA.156"))) }},
 		{"may be of another state", func(op *cityid.Follow) {
 			r := c.record
-			r.Policy = c.policy("1(thief)")
+			r.Policy = c.policyOf("1(thief)")
 			op.Record = cityid.MustMarshal(&r)
 		}},
 		{"record:", func(op *cityid.Follow) { op.Record = append(op.Record, 0) }},
@@ -205,7 +205,7 @@ func TestFollowRefusals(t *testing.T) {
 		{cityid.ErrPolicy, "has the code MA.156.9001", func(r *cityid.Record) {
 			r.Policy = &cityid.Policy{Threshold: 1, Members: []cityid.Member{{Code: cityid.MustParse("MA.156.9001")}}}
 		}},
-		{cityid.ErrPolicy, "can not meet the threshold", func(r *cityid.Record) { r.Policy = c.policy("1(mayor/until=1h)") }},
+		{cityid.ErrPolicy, "can not meet the threshold", func(r *cityid.Record) { r.Policy = c.policyOf("1(mayor/until=1h)") }},
 		{cityid.ErrInvalid, "is active, suspended or retired", func(r *cityid.Record) { r.Status = cityid.StatusReserved }},
 	} {
 		c := newChild(t)

@@ -37,9 +37,12 @@ type census struct {
 	indexes  int                  // keys that find agreements
 	heads    int                  // of receipt logs
 	history  int
+	zones    bool // some code is delegated
 }
 
 func (c *census) check() string {
+	lo, hi := cityid.ZoneRange()
+	c.s.Scan(lo, hi, func(_, _ []byte) bool { c.zones = true; return false })
 	for _, k := range slices.Sorted(maps.Keys(c.s.values)) {
 		if err := merkle.CheckKey([]byte(k)); err != nil {
 			return fmt.Sprintf("key %q: %v", k, err)
@@ -56,6 +59,8 @@ func (c *census) check() string {
 			what = c.agreement([]byte(k), c.s.values[k])
 		case 'l':
 			what = c.anchor([]byte(k), c.s.values[k])
+		case 'z':
+			what = c.zone([]byte(k), c.s.values[k])
 		case 'w':
 			var x cityid.Waiting
 			if err := cityid.Unmarshal(c.s.values[k], &x); err != nil {
@@ -90,6 +95,11 @@ func (c *census) record(key []byte) string {
 		}
 		c.children[string(cityid.ChildrenKey(r.Parent, r.Kind))]++
 	}
+	for _, above := range c.delegators(r.Code) {
+		if x := c.w.record(above); above != r.Code && x != nil && x.Delegation != nil && x.Delegation.Covers(above, r.Code) {
+			return fmt.Sprintf("stands in the range of %s, which is delegated", above)
+		}
+	}
 	if r.Status != cityid.StatusRetired {
 		if what := c.lives(&r); what != "" {
 			return what
@@ -102,6 +112,31 @@ func (c *census) record(key []byte) string {
 		}
 	}
 	return c.chain(&r)
+}
+
+// delegators returns the codes that may have delegated one, if any have.
+func (c *census) delegators(code cityid.Code) []cityid.Code {
+	if !c.zones {
+		return nil
+	}
+	return cityid.Delegators(cityid.Code{}, code)
+}
+
+// zone checks what is known of a delegated code's zone against its record.
+func (c *census) zone(key, raw []byte) string {
+	code, ok := cityid.CodeOfZoneKey(key)
+	var z cityid.Zone
+	if err := cityid.Unmarshal(raw, &z); err != nil || !ok {
+		return fmt.Sprintf("no zone: %v", err)
+	}
+	r := c.w.record(code)
+	if r == nil || r.Delegation == nil || r.Delegation.Chain != z.Chain || r.Delegation.Places != z.Places || checkZonePolicy(code, r.Policy) != nil {
+		return "differs from the record, or its policy can not hold in two zones"
+	}
+	if err := z.Checkpoint.Check(); err != nil || z.Anchors == 0 || z.Anchored > z.Accepted.Time {
+		return fmt.Sprintf("%+v: %v", z, err)
+	}
+	return ""
 }
 
 // lives checks that a living code hangs on living ones up to the apex.

@@ -38,6 +38,8 @@ import (
 //	withdraw NUMBER | withdraw CODE TEXT
 //	params   NAME=NUMBER... | rule KIND quota=N | scheme NAME [owner=CODE] [pattern=PATTERN]...
 //	validators KEY=POWER...
+//	delegate CODE chain=NAME [height=N] [places] [at=URL]... [goes-on]      the checkpoint being that of the height, or none
+//	checkpoint CODE chain=NAME [height=N] | fork CODE chain=NAME and=NAME height=N | unfreeze CODE fork=N chain=NAME height=N
 //	trust    by=KEY,KEY... [version=N]                      the next trust root, signed by the keys
 //
 // CONTENT is any of zh=TEXT en=TEXT link=URL host=HOST at=LAT,LON doc=TEXT, and for a dataset
@@ -51,6 +53,8 @@ type notation struct {
 	*world
 	shown map[uint64]cityid.Digest
 	terms map[string]*cityid.Terms // by the names they were given
+
+	chains map[string]*foreign // likewise
 }
 
 // options are the words after a verb.
@@ -382,6 +386,8 @@ func (n *notation) operation(verb string, rest []string) (op cityid.Operation, e
 		return n.onZone(verb, parseOptions(rest))
 	case "request", "grant", "refuse", "revoke", "anchor":
 		return n.onSharing(verb, parseOptions(rest))
+	case "delegate", "checkpoint", "fork", "unfreeze":
+		return n.onZones(verb, parseOptions(rest))
 	}
 	return n.onRecord(verb, parseOptions(rest))
 }

@@ -187,6 +187,10 @@ func (s *scenario) command(name, rest string) (string, error) {
 		return s.receiptLogs(cityid.MustParse(arg(0)))
 	case "zone":
 		return s.zone()
+	case "chain":
+		return s.onForeign(words)
+	case "delegation":
+		return s.delegation(cityid.MustParse(arg(0))), nil
 	case "remembered":
 		n := 0
 		err := Recorded(s.state, func(cityid.Digest, cityid.Time) { n++ })

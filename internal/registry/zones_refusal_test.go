@@ -295,7 +295,7 @@ func TestCheckpointRefusals(t *testing.T) {
 	old.block(10, nil, note("more")) // 11
 	old.empty(3)
 	z.refused(cityid.ErrInvalid, "may be of another state", "nobody", cityid.Operation{Checkpoint: old.post(shijiazhuang, last, founders, 10)})
-	z.refused(cityid.ErrInvalid, "block log: proof does not hold", "nobody", cityid.Operation{Checkpoint: old.post(shijiazhuang, last, founders, 14)})
+	z.refused(cityid.ErrInvalid, "so a state was restored that is older", "nobody", cityid.Operation{Checkpoint: old.post(shijiazhuang, last, founders, 14)})
 	z.city = c
 	z.mustPost(12, founders)
 }

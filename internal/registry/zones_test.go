@@ -144,6 +144,89 @@ func (z *zones) catchUp() {
 	z.begin(max(z.city.now-z.block.Time, 60))
 }
 
+// TestRanges delegates random codes and holds what is refused, and who is said to
+// answer, against what the ranges say.
+func TestRanges(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	apex := cityid.MustParse("MA.156")
+	refusals, allocated, delegations := 0, 0, 0
+	for round := range 6 {
+		z := newWorldOfPlaces(t)
+		given := map[cityid.Code]bool{} // with its places or not
+		for n := range 60 {
+			place := []string{"13", "1301", "1302", "130102", "42", "4201", "420102"}[r.IntN(7)]
+			code := cityid.MustParse("MA.156." + place + []string{"", "", ".01", ".01.01", "/40.010101", ".01/40.010101"}[r.IntN(6)])
+			inside := cityid.Code{}
+			for c, places := range given {
+				if c != code && cityid.InZone(c, places, code) {
+					inside = c
+				}
+			}
+			exists := Record(z.state, code) != nil
+			if exists && code.Depth() == 3 && r.IntN(3) == 0 {
+				op := z.delegation(code.String(), fmt.Sprintf("cn-%d-%d", round, n), &z.city.genesis)
+				op.Delegation.Places = r.IntN(2) == 0
+				if err := z.try("boss", delegate(op)); err == nil {
+					given[code] = op.Delegation.Places
+				}
+				continue
+			}
+			kind := cityid.KindClass
+			if code.Class() == "" {
+				kind = cityid.KindDepartment
+			}
+			if code.Depth() == 3 && code.Class() == "" {
+				kind = cityid.KindOrganisation
+			}
+			err := z.try("boss", cityid.Operation{Allocate: &cityid.Allocate{Items: []cityid.Allocation{{
+				Code: code, Kind: kind, Policy: z.policy(), Content: cityid.Content{Names: names("名", "Name")},
+			}}}})
+			if (cityid.CodeOf(err) == cityid.ErrDelegated) != !inside.IsZero() {
+				t.Fatalf("round %d: %s, inside %s: %v", round, code, inside, err)
+			}
+			_, own := given[code]
+			if _, _, _, ok := Delegated(z.state, apex, code); ok != (own || !inside.IsZero()) {
+				t.Fatalf("%s: delegated %v, inside %s", code, ok, inside)
+			}
+			if err == nil {
+				allocated++
+			} else {
+				refusals++
+			}
+		}
+		delegations += len(given)
+	}
+	if allocated < 50 || refusals < 50 || delegations < 5 {
+		t.Errorf("%d allocated, %d refused, %d delegated: too few to show anything", allocated, refusals, delegations)
+	}
+}
+
+// newWorldOfPlaces founds a zone with few rules and one boss.
+func newWorldOfPlaces(t testing.TB) *zones {
+	z := &zones{world: newWorld(t), t: t}
+	g := standardGenesis(t, z.ring)
+	all := []cityid.Kind{cityid.KindAuthority, cityid.KindOrganisation, cityid.KindDepartment, cityid.KindClass}
+	g.Rule = cityid.Rule{Kinds: []cityid.KindRule{
+		{Kind: cityid.KindDepartment, Parents: all}, {Kind: cityid.KindOrganisation, Parents: all}, {Kind: cityid.KindClass, Parents: all},
+	}}
+	g.Schemes, g.Records = nil, g.Records[:1]
+	g.Records[0].Policy, g.Records[0].Recovery = z.policy(), nil
+	if err := z.found(g); err != nil {
+		t.Fatal(err)
+	}
+	z.city = newForeign(t, cityChain, genesisTime, founders)
+	return z
+}
+
+// policy is the boss's.
+func (z *zones) policy() *cityid.Policy {
+	p, err := parsePolicy(z.t, z.ring, "1(boss)")
+	if err != nil {
+		z.t.Fatal(err)
+	}
+	return p
+}
+
 // TestBranches: of a chain that forked, each branch's headers are accepted as long
 // as they do not take back what the last checkpoint covers. A second, naive rule
 // says which those are.
