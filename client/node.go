@@ -153,6 +153,20 @@ func (c *Client) Settings(ctx context.Context) (*cityid.Settings, error) {
 	return &s, nil
 }
 
+// Zones says how the node's zone stands to the one above it and to those below.
+func (c *Client) Zones(ctx context.Context, q cityid.ZoneQuery) (*cityid.ZonePage, error) {
+	v := url.Values{}
+	if !q.After.IsZero() {
+		v.Set("after", q.After.String())
+	}
+	setNumber(v, "limit", uint64(q.Limit))
+	var page cityid.ZonePage
+	if err := c.get(ctx, "/v1/zones", v, &page); err != nil {
+		return nil, err
+	}
+	return &page, nil
+}
+
 // Submit brings an encoded transaction to the node. With wait it returns when a
 // block holds it; without, as soon as the node has accepted it, with a receipt
 // of height 0. A transaction that a block refused is no error: its receipt says

@@ -22,8 +22,8 @@
 //	GET  /v1/blocks/{height}          Block, with its transactions
 //	GET  /v1/changes                  Changes; ?after=HEIGHT is required, &wait=true
 //	GET  /v1/events                   a stream of Event; ?after=HEIGHT &code=CODE &proposal=17
-//	GET  /v1/bundles/{code}           a bundle; ?kind=record|children|descendants|history &from= &base= &at= &log=true
-//	GET  /v1/entries                  a bundle about keys of the state; ?keys=HEX,HEX is required, &from= &base= &at= &log=true
+//	GET  /v1/bundles/{code}           a bundle; ?kind=record|children|descendants|history|referral &from= &base= &at= &log=true &anchor=
+//	GET  /v1/entries                  a bundle about keys of the state; ?keys=HEX,HEX is required, &from= &base= &at= &log=true &anchor=
 //	POST /v1/entries                  the same for many keys, which are the body: a list of byte strings as application/cbor
 //	GET  /v1/agreements               AgreementPage; ?dataset=CODE or ?consumer=CODE is required, &state=granted &after=CURSOR &limit=50 (to 200)
 //	GET  /v1/agreements/{id}          AgreementAnswer
@@ -39,6 +39,7 @@
 //	GET  /v1/trust                    {"versions": [Trust, ...]}, the first version first
 //	GET  /v1/trust/{version}          Trust
 //	GET  /v1/trust/next               TrustStatement, for the quorum to sign as the next version
+//	GET  /v1/zones                    ZonePage: the zone above, and those below; ?after=CODE &limit=100 (to 1000)
 //	GET  /v1/settings                 Settings
 //	GET  /v1/status                   NodeStatus
 //	GET  /v1/openapi.json             the same, as an OpenAPI 3.1 document
@@ -214,9 +215,11 @@ type Proofs interface {
 	NextTrust(ctx context.Context) (*cityid.TrustStatement, error)
 }
 
-// Node tells how the node is and what rules it keeps.
+// Node tells how the node is, what rules it keeps, and how its zone stands to
+// those above and below.
 type Node interface {
 	Status(ctx context.Context) (*cityid.NodeStatus, error)
+	Zones(ctx context.Context, q cityid.ZoneQuery) (*cityid.ZonePage, error)
 	Settings(ctx context.Context) (*cityid.Settings, error)
 }
 
@@ -321,6 +324,7 @@ func (h *handler) routes(writes *web.Limiter) []route {
 		{"/v1/trust", get(jsonEndpoint(h.trust))},
 		{"/v1/trust/next", get(jsonEndpoint(h.nextTrust))},
 		{"/v1/trust/{version}", get(jsonEndpoint(h.trustVersion))},
+		{"/v1/zones", get(jsonEndpoint(h.zones))},
 		{"/v1/settings", get(jsonEndpoint(h.settings))},
 		{"/v1/status", get(jsonEndpoint(h.status))},
 		{"/v1/openapi.json", get(openAPI)},

@@ -181,6 +181,7 @@ var reads = []struct {
 	{"/v1/trust/latest", 400, "malformed"},
 	{"/v1/trust/next", 200, `{"version":3`},
 	{"/v1/trust/next?version=3", 400, "malformed"},
+	{"/v1/zones", 200, `"code":"MA.156.1301"`}, {"/v1/zones?after=MA.156.1301&limit=1", 200, `"code":"MA.156.1302"`}, {"/v1/zones?limit=0", 400, "malformed"}, {"/v1/zones?limit=1001", 400, "malformed"},
 	{"/v1/settings", 200, `"tx_lifetime":3600`},
 	{"/v1/status", 200, `"chain":"test-1"`},
 	{"/v1/status?x", 400, "malformed"},

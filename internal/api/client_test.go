@@ -86,6 +86,8 @@ func TestClientAnswersLikeTheSource(t *testing.T) {
 	vouched := cityid.AttestationQuery{Source: city, Limit: 1}
 	same(t, "attestations", func() (*cityid.AttestationPage, error) { return s.Attestations(ctx, vouched) },
 		func() (*cityid.AttestationPage, error) { return c.Attestations(ctx, vouched) })
+	below := cityid.ZoneQuery{After: city, Limit: 1}
+	same(t, "zones", func() (*cityid.ZonePage, error) { return s.Zones(ctx, below) }, func() (*cityid.ZonePage, error) { return c.Zones(ctx, below) })
 	same(t, "settings", func() (*cityid.Settings, error) { return s.Settings(ctx) }, func() (*cityid.Settings, error) { return c.Settings(ctx) })
 	same(t, "status", func() (*cityid.NodeStatus, error) { return s.Status(ctx) }, func() (*cityid.NodeStatus, error) { return c.Status(ctx) })
 	same(t, "trust", func() ([]cityid.Trust, error) { return s.Trust(ctx) }, func() ([]cityid.Trust, error) { return c.Trust(ctx) })

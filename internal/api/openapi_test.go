@@ -114,6 +114,7 @@ func TestDocumentDescribesTypes(t *testing.T) {
 		cityid.NamedCode{}, cityid.DatasetTheme{}, cityid.DatasetPlace{}, cityid.DatasetEntry{}, cityid.FacetValue{}, cityid.DatasetFacet{}, cityid.DatasetMeaning{},
 		cityid.DatasetPage{}, cityid.DatasetDocument{}, cityid.DatasetReason{}, cityid.DatasetDimension{}, cityid.DatasetFinding{}, cityid.DatasetTerm{},
 		cityid.DatasetCrosswalk{}, cityid.DatasetAnswer{},
+		cityid.Delegation{}, cityid.Checkpoint{}, cityid.BlockLog{}, cityid.Fork{}, cityid.Zone{}, cityid.Upstream{}, cityid.ZoneAnswer{}, cityid.ZonePage{},
 	}
 	for _, v := range types {
 		typ := reflect.TypeOf(v)

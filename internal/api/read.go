@@ -285,6 +285,25 @@ func (h *handler) trustVersion(header http.Header, r *http.Request) (any, error)
 	return nil, cityid.Errorf(cityid.ErrNotFound, "the trust root has no version %d", version)
 }
 
+func (h *handler) zones(header http.Header, r *http.Request) (any, error) {
+	p, err := parseQuery(r, "after", "limit")
+	if err != nil {
+		return nil, err
+	}
+	q := cityid.ZoneQuery{After: p.code("after"), Limit: int(p.number("limit", 1, 1000, 100))}
+	if p.err != nil {
+		return nil, p.err
+	}
+	page, err := h.source.Zones(r.Context(), q)
+	if err != nil {
+		return nil, err
+	}
+	if !page.Next.IsZero() {
+		linkNext(header, "/v1/zones", p.values, "after", page.Next.String())
+	}
+	return page, nil
+}
+
 func (h *handler) settings(_ http.Header, r *http.Request) (any, error) {
 	if _, err := parseQuery(r); err != nil {
 		return nil, err

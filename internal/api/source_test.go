@@ -307,6 +307,21 @@ func (s *source) Status(context.Context) (*cityid.NodeStatus, error) {
 	return &cityid.NodeStatus{Version: "1", Zone: cityid.MustParse("MA.156"), Chain: "test-1", Height: 7, Trust: 2}, s.fail
 }
 
+func (s *source) Zones(_ context.Context, q cityid.ZoneQuery) (*cityid.ZonePage, error) {
+	page := &cityid.ZonePage{Apex: cityid.MustParse("MA.156"), Chain: "test-1", Checkpoint: &cityid.Checkpoint{Height: 8, Time: 1_700_000_000, Header: digest, Validators: digest, Next: digest}, AsOf: asOf}
+	for _, c := range []cityid.Code{city, cityid.MustParse("MA.156.1302")} {
+		if c.Compare(q.After) > 0 && len(page.Zones) < q.Limit {
+			page.Zones = append(page.Zones, cityid.ZoneAnswer{Code: c, Status: cityid.StatusActive, Delegation: &cityid.Delegation{Chain: "city-2", Genesis: digest}, Zone: cityid.Zone{Chain: "city-2"}})
+		}
+	}
+	if page.Zones == nil {
+		page.Zones = []cityid.ZoneAnswer{}
+	} else if last := page.Zones[len(page.Zones)-1].Code; last == city {
+		page.Next = last
+	}
+	return page, s.fail
+}
+
 func (s *source) Settings(context.Context) (*cityid.Settings, error) {
 	return &cityid.Settings{Params: cityid.DefaultParams, Schemes: []cityid.Scheme{{Name: "gbt2260"}}, AsOf: asOf}, s.fail
 }

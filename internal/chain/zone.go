@@ -5,6 +5,7 @@ package chain
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 
 	"cityid"
@@ -261,4 +262,50 @@ func GenesisCheckpoint(g *Genesis) (*cityid.Checkpoint, error) {
 		return nil, fmt.Errorf("validators of the genesis: %w", err)
 	}
 	return &cityid.Checkpoint{Time: g.Time, Next: cityid.Digest(vals.Hash())}, nil
+}
+
+// Zones says how this zone stands to the one above it and to those below.
+func (l *Local) Zones(ctx context.Context, q cityid.ZoneQuery) (_ *cityid.ZonePage, err error) {
+	defer l.app.guardRead(&err)
+	if q.Limit < 1 || q.Limit > 1000 {
+		return nil, cityid.Errorf(cityid.ErrInvalid, "limit %d: want 1 to 1000", q.Limit)
+	}
+	v, h, err := l.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+	page := &cityid.ZonePage{Chain: l.app.genesis.Chain, Zones: []cityid.ZoneAnswer{}, AsOf: l.asOf(h), Upstream: registry.Upstream(reader{v})}
+	if page.Apex, err = apexOf(v); err != nil {
+		return nil, err
+	}
+	lo, hi := cityid.ZoneRange()
+	if !q.After.IsZero() {
+		lo = append(cityid.ZoneKey(q.After), 0)
+	}
+	reader{v}.Scan(lo, hi, func(key, value []byte) bool {
+		code, _ := cityid.CodeOfZoneKey(key)
+		if len(page.Zones) == q.Limit {
+			page.Next = page.Zones[q.Limit-1].Code
+			return false
+		}
+		a := cityid.ZoneAnswer{Code: code}
+		if err = cityid.UnmarshalTrusted(value, &a.Zone); err != nil {
+			return false
+		}
+		if r := registry.Record(reader{v}, code); r != nil {
+			a.Status, a.Delegation = r.Status, r.Delegation
+		}
+		page.Zones = append(page.Zones, a)
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Without a signed header there is no checkpoint yet, which is no error.
+	page.Checkpoint, _, err = l.Checkpoint(ctx, cityid.Checkpoint{Height: math.MaxInt64})
+	if cityid.CodeOf(err) == cityid.ErrUnavailable {
+		err = nil
+	}
+	return page, err
 }
