@@ -94,7 +94,7 @@ func (e *Edit) Tree() Tree {
 }
 
 func newLeaf(key string, value Hash) *leaf {
-	return &leaf{key: key, value: value, hash: leafHash(key, value)}
+	return &leaf{key: key, value: value}
 }
 
 // slot returns where, on the path of a key, the first node stands that is a

@@ -10,8 +10,9 @@ import (
 // safe for concurrent use; versions made from one another with Edit share the
 // nodes they have in common. The zero Tree is the empty map.
 //
-// A record costs about 80 bytes for its leaf, 80 for one inner node and its key
-// rounded up to the allocator's next size, 48 for 35 bytes.
+// A record costs 48 bytes for its leaf, 80 for one inner node and its key rounded up
+// to the allocator's next size, 48 for 35 bytes. A leaf does not keep its hash: it is
+// made again when the node above it is, and for proofs of its neighbour.
 type Tree struct {
 	root node // nil if the map is empty
 	len  int
@@ -25,7 +26,6 @@ type node interface {
 type leaf struct {
 	key   string
 	value Hash
-	hash  Hash
 }
 
 type inner struct {
@@ -35,7 +35,7 @@ type inner struct {
 	fresh bool // made by an Edit, which alone can reach it, and not hashed yet
 }
 
-func (l *leaf) digest() Hash  { return l.hash }
+func (l *leaf) digest() Hash  { return leafHash(l.key, l.value) }
 func (n *inner) digest() Hash { return n.hash }
 
 // Root returns the root hash, the zero Hash for the empty map.
