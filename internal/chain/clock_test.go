@@ -59,8 +59,12 @@ func TestClocks(t *testing.T) {
 	}
 
 	set(0, 0, -time.Hour, time.Hour)
-	for i := range 3 {
-		if err := try(i, 0); err != nil {
+	least := 1 // each may have to wait for the turn of the one that is ahead to pass
+	if long() {
+		least = 12
+	}
+	for i := range least {
+		if err := try(i%3, 0); err != nil {
 			t.Errorf("one ahead, one behind: at node %d: %v", i, err)
 		}
 	}
