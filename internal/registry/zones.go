@@ -110,12 +110,7 @@ func (w *work) decidedHere(op *cityid.Operation) error {
 	}
 	switch {
 	case op.Allocate != nil:
-		for i := range op.Allocate.Items {
-			code := op.Allocate.Items[i].Code
-			if err := toZone(code, w.delegatorAbove(code)); err != nil {
-				return err
-			}
-		}
+		return w.allocatedHere(op.Allocate)
 	case op.Amend != nil:
 		return w.ours(op.Amend.Code)
 	case op.Seal != nil:
@@ -137,6 +132,27 @@ func (w *work) decidedHere(op *cityid.Operation) error {
 		return w.ours(op.AgreementRevoke.Dataset)
 	case op.AnchorReceipts != nil:
 		return w.ours(op.AnchorReceipts.Party)
+	}
+	return nil
+}
+
+// allocatedHere refuses codes that belong to another zone. What differs from the
+// code before in its last node alone has the same one, but for places, which
+// others continue.
+func (w *work) allocatedHere(op *cityid.Allocate) error {
+	var before string
+	for i := range op.Items {
+		code := op.Items[i].Code
+		path := strings.TrimSuffix(code.String(), code.LastNode())
+		if path == before && path != "" {
+			continue
+		}
+		if err := toZone(code, w.delegatorAbove(code)); err != nil {
+			return err
+		}
+		if before = path; isPlace(code) {
+			before = ""
+		}
 	}
 	return nil
 }
