@@ -62,7 +62,7 @@ func nodeCommand() *command {
 				setup:    nodeDoctor,
 			},
 			{
-				name: "backup", args: "FOLDER", short: "write what a stopped node keeps into one file",
+				name: "backup", args: "FOLDER", short: "write what a node keeps into one file, also while it runs",
 				long:     "The file holds state, blocks, genesis, configuration and what the institution keeps off the chain. Keys of node\nand validator are left out without --keys: the restored node then is another one, without a vote.",
 				examples: []string{"cityid node backup /srv/cityid --recipient backup -o node.backup", "cityid node backup /srv/cityid --passphrase --keys -o node.backup"},
 				setup:    nodeBackup,
@@ -327,6 +327,8 @@ func explainOpen(err error, home string) error {
 		return hint(exitError{exitConflict, err}, "the data in %s belongs to another network: use a folder of its own for each", home)
 	case errors.Is(err, chain.ErrUpgrade):
 		return explainUpgrade(err, home)
+	case errors.Is(err, chain.ErrCopy):
+		return hint(exitError{exitConflict, err}, "cityid node signing %s --through HEIGHT, with the height that others are at", home)
 	case errors.Is(err, chain.ErrPortInUse):
 		return hint(exitError{exitConflict, err}, "choose another address with --p2p-listen")
 	}

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
+	"time"
 
 	"filippo.io/age"
 	"golang.org/x/term"
@@ -16,6 +18,7 @@ import (
 	"cityid/internal/chain"
 	"cityid/internal/durable/folder"
 	"cityid/internal/office"
+	"cityid/internal/store"
 	"cityid/keys"
 )
 
@@ -100,10 +103,16 @@ func nodeBackup(f *flags) func(context.Context, []string) error {
 		if secrets := o.Keys || err == nil && !o.NoOffice; secrets && len(o.Recipients) == 0 {
 			return hint(usagef("the backup would hold secrets that anybody could read"), "encrypt it with --recipient KEY or --passphrase, or leave out what is secret: --no-office, and no --keys")
 		}
+		if f.out != "" && f.out != "-" {
+			o.Temp = filepath.Dir(f.out)
+		}
+		o.Office, o.Tell = office.CopyFolder, f.tellCopied()
 		err = f.streamMode(0o600, func(w io.Writer) error { return chain.Backup(ctx, args[0], w, o) })
 		switch {
-		case errors.Is(err, chain.ErrLocked):
-			return hint(exitError{exitConflict, err}, "stop the node first, and start it again afterwards")
+		case errors.Is(err, chain.ErrNoBackup):
+			return hint(exitError{exitConflict, err}, "wait until it has a block and no other backup is being made; or stop the node, and start it again afterwards")
+		case errors.Is(err, syscall.ENOSPC), errors.Is(err, store.ErrDiskFull):
+			return hint(err, "the backup of a running node takes the room of its folders state, blocks and office twice, where it is written: name a larger disk with -o; nothing was left there, and the node is not touched")
 		case errors.Is(err, chain.ErrNoState):
 			return hint(exitError{exitNotFound, fmt.Errorf("the node in %s has no state: it never ran", args[0])}, "cityid node start %s", args[0])
 		case err != nil:
@@ -153,12 +162,30 @@ func nodeRestore(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		f.talk("restored into %s; next: cityid node start %s", args[1], args[1])
-		if r.Keys {
+		switch {
+		case r.Running:
+			f.talk("warning: this node has the keys of one that ran on when it was backed up, so it does not start yet. Make sure that that one never runs again, and say up to which block its key has signed, which is the height that others are at: cityid node signing %s --through HEIGHT", args[1])
+		case r.Keys:
 			f.talk("warning: this node has the keys of the one that was backed up. Start it only if that one never runs again; if it ran after the backup, say first up to which block its key has signed: cityid node signing %s --through HEIGHT", args[1])
-		} else {
+		default:
 			f.talk("  it has keys of its own: another id, and no vote")
 		}
-		return f.print(fields(r, "chain", r.Chain, "height", fmt.Sprint(r.Height), "app hash", r.AppHash.String(), "keys", fmt.Sprint(r.Keys), "office", fmt.Sprint(r.Office)))
+		return f.print(fields(r, "chain", r.Chain, "height", fmt.Sprint(r.Height), "app hash", r.AppHash.String(), "keys", fmt.Sprint(r.Keys), "running", fmt.Sprint(r.Running), "office", fmt.Sprint(r.Office)))
+	}
+}
+
+// tellCopied returns what says now and then how much of a running node was copied.
+func (f *flags) tellCopied() func(octets int64) {
+	next := time.Now()
+	return func(octets int64) {
+		if now := time.Now(); now.After(next) {
+			if octets < 1<<20 {
+				f.talk("the node runs: what it holds at this moment is copied, verified and written")
+			} else {
+				f.talk("  copied %d MB", octets>>20)
+			}
+			next = now.Add(5 * time.Second)
+		}
 	}
 }
 

@@ -63,6 +63,8 @@
 //	validator_state.json  what it signed last; lose it, and it may sign twice
 //	blocks/               CometBFT's databases and write-ahead log
 //	state/                the state tree, receipts, the block log
+//	backup.sock           while the node runs: where [Backup] asks it
+//	running.json          in a copy of a node that ran on: it may not vote yet
 //
 // Blocks may be let go once there are [Config.KeepBlocks] after them. What goes is
 // what makes a block large, its transactions; its header, the votes for it and its
@@ -71,7 +73,7 @@
 // unless it began with a snapshot. No block goes that somebody needs who begins with
 // a snapshot served here.
 //
-// [Backup] writes the folder of a stopped node into one file, and [Restore] makes a
+// [Backup] writes the folder of a node into one file, also while it runs, and [Restore] makes a
 // folder of it that was verified as a whole. If state/ alone is
 // lost, the next start makes it again from blocks/, unless the first of these are not
 // there.
@@ -191,6 +193,8 @@ type Application struct {
 
 	// Used by the snapshot connection alone; consensus rests meanwhile.
 	restoring *restoring
+
+	committing sync.Mutex // held while a block is committed
 
 	// Used by the consensus connection alone.
 	staged *staged
@@ -392,16 +396,12 @@ func (a *Application) Commit(context.Context, *abci.RequestCommit) (_ *abci.Resp
 	if err != nil {
 		return nil, err
 	}
-	if err := s.batch.Commit(s.height); err != nil {
-		return nil, fmt.Errorf("write block %d: %w", s.height, err)
-	}
-	a.staged = nil
 	if before := a.committed(); before.Height > 0 {
 		a.metrics.interval.Observe(s.time.Sub(before.time()).Seconds())
 	}
-	a.mu.Lock()
-	a.head, a.next = next, s.next
-	a.mu.Unlock()
+	if err := a.write(s, next); err != nil {
+		return nil, fmt.Errorf("write block %d: %w", s.height, err)
+	}
 	a.feed.committed(s.height, codes)
 	if a.snapshotDue(s) {
 		a.takeSnapshot()
@@ -411,6 +411,20 @@ func (a *Application) Commit(context.Context, *abci.RequestCommit) (_ *abci.Resp
 		a.fail(s.next.err) // before anybody votes for the next block
 	}
 	return &abci.ResponseCommit{RetainHeight: a.retain(s.height)}, nil
+}
+
+// write makes what is staged the committed state. No backup begins meanwhile.
+func (a *Application) write(s *staged, next head) error {
+	a.committing.Lock()
+	defer a.committing.Unlock()
+	if err := s.batch.Commit(s.height); err != nil {
+		return err
+	}
+	a.staged = nil
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.head, a.next = next, s.next
+	return nil
 }
 
 // drop takes transactions out of the mempool, soon: CometBFT holds it locked

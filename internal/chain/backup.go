@@ -5,6 +5,7 @@ package chain
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,7 +36,7 @@ const backupFormat = "cityid/node-backup/1"
 
 var (
 	backupFiles   = []string{"node.json", "part.json", "trust.json"}
-	backupKeys    = []string{nodeKeyFile, validatorKeyFile, validatorStateFile}
+	backupKeys    = []string{nodeKeyFile, validatorKeyFile, validatorStateFile, runningFile}
 	backupFolders = []string{blocksDir, "office", stateDir}
 )
 
@@ -51,27 +52,126 @@ type BackupOptions struct {
 	NoOffice bool
 	// Recipients can open the backup; it is not encrypted if there are none.
 	Recipients []age.Recipient
+
+	// What follows is used while the node runs.
+
+	// Temp is the folder in which a copy is made before it is written, in a folder
+	// that is removed at the end: as much room as state/, blocks/ and office/ take.
+	// The system's if it is empty.
+	Temp string
+	// Office copies an office that is in use. It is called if there is one.
+	Office func(ctx context.Context, from, to string) error
+	// Tell is called often with the octets copied; it may be nil.
+	Tell func(octets int64)
 }
 
-// Backup writes an archive of the home of a stopped node, which stays locked
-// meanwhile. The error wraps [ErrLocked], [ErrNoState] or a cause of package folder.
-// What an error leaves is no archive.
+// Backup writes an archive of the home of a node. That of a stopped one stays locked
+// meanwhile. A running one gives a copy of what it holds at one moment, at a commit,
+// and goes on; the copy is verified as [Restore] does it, before it is written. With
+// keys, such an archive is restored to a folder that does not open before it was told
+// what these have signed since ([RaiseSigned]).
+//
+// The error wraps [ErrLocked], [ErrNoState], [ErrNoBackup] or a cause of package
+// folder. What an error leaves is no archive.
 func Backup(ctx context.Context, home string, w io.Writer, o BackupOptions) (err error) {
 	if _, err := ReadGenesis(home); err != nil {
 		return err
 	}
 	unlock, err := store.Lock(filepath.Join(home, stateDir))
+	if errors.Is(err, ErrLocked) {
+		return backupRunning(ctx, home, w, o)
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock.Close()) }()
+	return writeBackup(ctx, home, home, w, o)
+}
+
+// running is what [runningFile] says.
+type running struct {
+	Height uint64 `json:"height"` // at which the node was copied
+}
+
+// readRunning reads it; nil if there is none.
+func readRunning(home string) (*running, error) {
+	text, err := os.ReadFile(filepath.Join(home, runningFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, d := new(running), json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(r); err != nil {
+		return nil, fmt.Errorf("read %s: %w", runningFile, err)
+	}
+	return r, nil
+}
+
+// backupRunning writes an archive of a running node's home.
+func backupRunning(ctx context.Context, home string, w io.Writer, o BackupOptions) (err error) {
+	dir, err := os.MkdirTemp(o.Temp, ".cityid-backup-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if o.Tell == nil {
+		o.Tell = func(int64) {}
+	}
+	if err := copyRunning(ctx, home, dir, o.Tell); err != nil {
+		return err
+	}
+	office := filepath.Join(home, "office")
+	if _, err := os.Stat(office); err == nil && !o.NoOffice {
+		if err := o.Office(ctx, office, filepath.Join(dir, "office")); err != nil {
+			return fmt.Errorf("copy the office: %w", err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(home, genesisFile))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, genesisFile), text, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	made := new(Restored)
+	if err := made.verify(dir); err != nil {
+		return fmt.Errorf("the copy is not what the node holds: %w", err)
+	}
+	if text, err = json.Marshal(&running{made.Height}); err == nil {
+		err = os.WriteFile(filepath.Join(dir, runningFile), text, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	return writeBackup(ctx, home, dir, w, o)
+}
+
+// ofCopy reports whether a copy of a running node's home has a file, which otherwise is
+// taken from the home itself, where it does not change.
+func ofCopy(name string) bool {
+	dir, _, in := strings.Cut(name, "/")
+	return name == validatorStateFile || name == runningFile || in && slices.Contains(backupFolders, dir)
+}
+
+// writeBackup writes an archive of a home, of which some is in a copy; that of a
+// stopped node is its own.
+func writeBackup(ctx context.Context, home, copied string, w io.Writer, o BackupOptions) error {
 	files := slices.Clone(backupFiles)
 	if o.Keys {
 		files = append(files, backupKeys...)
 	}
+	place := func(name string) string {
+		if ofCopy(name) {
+			return filepath.Join(copied, filepath.FromSlash(name))
+		}
+		return filepath.Join(home, filepath.FromSlash(name))
+	}
 	m := folder.Manifest{Format: backupFormat, Created: time.Now()}
 	add := func(name string) error {
-		e, err := folder.EntryOfFile(ctx, name, filepath.Join(home, filepath.FromSlash(name)))
+		e, err := folder.EntryOfFile(ctx, name, place(name))
 		if err == nil {
 			m.Entries = append(m.Entries, e)
 		}
@@ -82,7 +182,7 @@ func Backup(ctx context.Context, home string, w io.Writer, o BackupOptions) (err
 	}
 	var names []string
 	for _, name := range files {
-		if _, err := os.Stat(filepath.Join(home, name)); err == nil {
+		if _, err := os.Stat(place(name)); err == nil {
 			names = append(names, name)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -92,7 +192,7 @@ func Backup(ctx context.Context, home string, w io.Writer, o BackupOptions) (err
 		if dir == "office" && o.NoOffice {
 			continue
 		}
-		list, err := filesBelow(home, dir)
+		list, err := filesBelow(copied, dir)
 		if err != nil {
 			return err
 		}
@@ -105,7 +205,7 @@ func Backup(ctx context.Context, home string, w io.Writer, o BackupOptions) (err
 		}
 	}
 	return folder.WriteArchive(ctx, w, m, func(e folder.Entry) (io.ReadCloser, error) {
-		return os.Open(filepath.Join(home, filepath.FromSlash(e.Name)))
+		return os.Open(place(e.Name))
 	}, o.Recipients...)
 }
 
@@ -135,8 +235,9 @@ type Restored struct {
 	Chain   string        `json:"chain"`
 	Height  uint64        `json:"height"` // of the last block carried out
 	AppHash cityid.Digest `json:"app_hash"`
-	Keys    bool          `json:"keys"`   // the keys are those of the node that was backed up
-	Office  bool          `json:"office"` // there is an office
+	Keys    bool          `json:"keys"`    // the keys are those of the node that was backed up
+	Office  bool          `json:"office"`  // there is an office
+	Running bool          `json:"running"` // the node that was backed up ran on, and the keys can not be used before RaiseSigned
 }
 
 // Restore makes the home of a node from an archive. home must not exist, or be
@@ -160,12 +261,16 @@ func Restore(ctx context.Context, home string, r io.Reader, check func(ctx conte
 		Check: func(ctx context.Context, dir string, entries []folder.Entry) error {
 			for _, e := range entries {
 				out.Keys = out.Keys || e.Name == validatorKeyFile
+				out.Running = out.Running || e.Name == runningFile
 				out.Office = out.Office || strings.HasPrefix(e.Name, "office/")
 			}
 			if !out.Keys {
 				if _, err := InitHome(dir); err != nil {
 					return fmt.Errorf("%w: %w", folder.ErrDamaged, err)
 				}
+			}
+			if _, err := readRunning(dir); err != nil || out.Running && !out.Keys {
+				return fmt.Errorf("%w: %s does not belong there: %w", folder.ErrDamaged, runningFile, err)
 			}
 			if _, err := ReadIdentity(dir); err != nil {
 				return fmt.Errorf("%w: %w", folder.ErrDamaged, err)

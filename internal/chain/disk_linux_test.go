@@ -4,6 +4,8 @@ package chain_test
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"cityid"
+	"cityid/internal/chain"
+	"cityid/internal/chain/chaintest"
 	"cityid/internal/store"
 )
 
@@ -82,5 +87,38 @@ func TestSmallDisk(t *testing.T) {
 			t.Logf("%d acknowledged", len(w.acks))
 			w.check(t, cfg)
 		})
+	}
+}
+
+// TestBackupSmallDisk backs a running node up where there is too little room.
+func TestBackupSmallDisk(t *testing.T) {
+	temp := t.TempDir()
+	w := chaintest.Start(t, 1, time.Second)
+	w.WaitHeight(0, 1)
+	nodeSubmit(t, w, 0, chaintest.Allocate(chaintest.Allocation("MA.156.1301", cityid.KindCity), chaintest.Allocation("MA.156.1301/20.010203", cityid.KindClass)))
+	for b := range 4 {
+		var items []cityid.Allocation
+		for i := range 1000 {
+			items = append(items, chaintest.Allocation(fmt.Sprintf("MA.156.1301/20.010203/%06d", 1000*b+i), cityid.KindObject))
+		}
+		nodeSubmit(t, w, 0, chaintest.Allocate(items...))
+	}
+	// Little room for the state, for blocks, and for neither.
+	for _, size := range []string{"size=64k", "size=400k", "size=800k"} {
+		if err := syscall.Mount("tmpfs", temp, "tmpfs", 0, size); err != nil {
+			t.Skipf("a small file system can not be mounted here: %v", err)
+		}
+		err := chain.Backup(ctx, w.Config(0).Home, io.Discard, chain.BackupOptions{Temp: temp})
+		if !errors.Is(err, store.ErrDiskFull) && !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("%s: %v", size, err)
+		}
+		left(t, temp)
+		if err := syscall.Unmount(temp, syscall.MNT_DETACH); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nodeSubmit(t, w, 0, city(2)) // the node has no part in it
+	if err := chain.Backup(ctx, w.Config(0).Home, io.Discard, chain.BackupOptions{Temp: temp}); err != nil {
+		t.Error(err)
 	}
 }

@@ -107,6 +107,9 @@ func TestDamagedFiles(t *testing.T) {
 		p.kill(t)
 		p.end(t, w)
 	}
+	if err := os.Remove(filepath.Join(cfg.Home, "backup.sock")); err != nil { // which the killed process left
+		t.Fatal(err)
+	}
 	trials := 12
 	if long() {
 		trials = 1000

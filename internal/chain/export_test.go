@@ -3,12 +3,18 @@
 package chain
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"time"
 
+	dbm "github.com/cometbft/cometbft-db"
 	abci "github.com/cometbft/cometbft/abci/types"
+	cmtstateproto "github.com/cometbft/cometbft/proto/tendermint/state"
+	cmtstoreproto "github.com/cometbft/cometbft/proto/tendermint/store"
 	sm "github.com/cometbft/cometbft/state"
 	"github.com/cometbft/cometbft/types"
 
@@ -255,3 +261,90 @@ func (e *Engine) Prune(keep, span uint64) {
 
 // Ahead reports whether a proposed block is carried out ahead.
 func (l *Local) Ahead() bool { return l.app.ahead != nil }
+
+// listing notes what a stream of a backup would make.
+type listing struct{ names []string }
+
+func (l *listing) database(name string) error {
+	if name == treeDB {
+		return nil
+	}
+	l.names = append(l.names, blocksDir+"/"+name+".db")
+	return nil
+}
+
+func (l *listing) pair(_, _ []byte) error { return nil }
+
+func (l *listing) file(name string, _ []byte) error {
+	l.names = append(l.names, name)
+	return nil
+}
+
+// ReadBackup reads a stream of a backup and returns what it would make.
+func ReadBackup(raw []byte) ([]string, error) {
+	l := new(listing)
+	err := readBackup(bytes.NewReader(raw), l)
+	return l.names, err
+}
+
+// BackupStream makes one, of two databases with a pair each, a file, and what the
+// validator signed.
+func BackupStream(db, key, value, file, content string) []byte {
+	var b bytes.Buffer
+	w := &backupWriter{w: bufio.NewWriter(&b), hash: sha256.New()}
+	for _, name := range []string{treeDB, db} {
+		_ = w.frame('D', []byte(name))
+		_ = w.frame('P', []byte(key), []byte(value))
+	}
+	_ = w.frame('F', []byte(file), []byte(content))
+	_ = w.frame('F', []byte(validatorStateFile), []byte("{}"))
+	_ = w.frame('E', w.hash.Sum(nil))
+	_ = w.w.Flush()
+	return b.Bytes()
+}
+
+// slowDB takes its time after it was held.
+type slowDB struct {
+	dbm.DB
+	wait time.Duration
+}
+
+func (s slowDB) Iterator(start, end []byte) (dbm.Iterator, error) {
+	it, err := s.DB.Iterator(start, end)
+	time.Sleep(s.wait)
+	return it, err
+}
+
+// HoldSlowly has the node take its time to hold each database for a backup.
+func (n *Node) HoldSlowly(wait time.Duration) {
+	n.databases.mu.Lock()
+	defer n.databases.mu.Unlock()
+	for name, db := range n.databases.named {
+		n.databases.named[name] = slowDB{db, wait}
+	}
+}
+
+// Moment returns the heights at which a backup has the state, the blocks, and
+// CometBFT's state.
+func (n *Node) Moment() (tree, blocks, state int64, err error) {
+	m, err := n.moment()
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	defer m.close()
+	for _, it := range m.dbs {
+		for ; it.Valid(); it.Next() {
+			switch string(it.Key()) {
+			case "blockStore":
+				var s cmtstoreproto.BlockStoreState
+				err = errors.Join(err, s.Unmarshal(it.Value()))
+				blocks = s.Height
+			case "stateKey":
+				var s cmtstateproto.State
+				err = errors.Join(err, s.Unmarshal(it.Value()))
+				state = s.LastBlockHeight
+			}
+		}
+	}
+	return int64(m.tree.Height()), blocks, state, err
+}

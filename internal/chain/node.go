@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -55,6 +56,7 @@ type Node struct {
 	comet     *cmtnode.Node
 	consensus *consensus.State
 	have      peersHave
+	backups   *backups  // nil: none can be made while it runs
 	fast      *fastSync // nil: the node takes all blocks
 	begins    bool      // with a snapshot, and has not yet when it is opened
 	panicked  bool      // CometBFT did, while it was started
@@ -78,6 +80,9 @@ func Open(cfg Config) (n *Node, err error) {
 	g, err := ReadGenesis(cfg.Home)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Home, runningFile)); err == nil {
+		return nil, ErrCopy
 	}
 	node, err := readNodeKey(cfg.Home)
 	if err != nil {
@@ -162,6 +167,11 @@ func (n *Node) openComet(g *Genesis, key *p2p.NodeKey) (err error) {
 	if err := cfg.ValidateBasic(); err != nil {
 		return fmt.Errorf("node configuration: %w", err)
 	}
+	n.have.named = make(map[p2p.ID]bool)
+	for _, peer := range n.cfg.Peers {
+		id, _, _ := strings.Cut(peer, "@")
+		n.have.named[p2p.ID(id)] = true
+	}
 	options := []cmtnode.Option{n.have.watchPeers}
 	if n.begins, err = n.prepareFast(cfg); err != nil {
 		return damaged(err)
@@ -211,6 +221,9 @@ func (n *Node) Start() error {
 			return fmt.Errorf("listen on %s: %w: stop what uses it, or choose another (%w)", n.cfg.Listen, ErrPortInUse, err)
 		}
 		return fmt.Errorf("start the node: %w", err)
+	}
+	if err := n.giveBackups(); err != nil {
+		n.cfg.Logger.Warn("no backup can be made while the node runs", "error", err)
 	}
 	go n.watch()
 	go n.redial()
@@ -302,6 +315,7 @@ func (n *Node) Stop() error {
 // CometBFT's, since a question that is being answered holds it.
 func (n *Node) close() error {
 	var errs []error
+	n.backups.close()
 	if n.Local != nil {
 		n.app.close()
 	}

@@ -161,8 +161,12 @@ func (l *Local) notKept(height uint64) error {
 
 // peersHave watches from which heights peers have blocks, as they tell CometBFT. It
 // stands between them and CometBFT's reactor.
+//
+// That a block is gone is believed of peers that were named; a stranger could say so
+// of all. That it is there is believed of all: who has it not is noticed by CometBFT.
 type peersHave struct {
 	p2p.Reactor
+	named map[p2p.ID]bool // none: all are believed
 
 	mu    sync.Mutex
 	peers map[p2p.ID]span
@@ -204,11 +208,12 @@ func (w *peersHave) RemovePeer(peer p2p.Peer, reason any) {
 func (w *peersHave) without(height int64) (from int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, s := range w.peers {
+	for id, s := range w.peers {
 		switch {
 		case s.to <= height || s.from == 0:
 		case s.from <= height+1:
 			return 0
+		case len(w.named) > 0 && !w.named[id]:
 		case from == 0 || s.from < from:
 			from = s.from
 		}

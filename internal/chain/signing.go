@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
 	"github.com/cometbft/cometbft/types"
 
+	"cityid/internal/durable"
 	"cityid/internal/store"
 )
 
@@ -116,7 +118,8 @@ func LastSigned(home string) (uint64, error) {
 
 // RaiseSigned notes in the home folder of a stopped node that its validator key has
 // signed everything up to a height, so that it signs none of that again. It refuses
-// to go back. The errors are those of [Open] for a folder in use, and others for what
+// to go back. A folder that is a copy of a node that ran on ([ErrCopy]) may be opened
+// then. The errors are those of [Open] for a folder in use, and others for what
 // can not be read or written.
 func RaiseSigned(home string, height uint64) (err error) {
 	g, err := ReadGenesis(home)
@@ -133,6 +136,13 @@ func RaiseSigned(home string, height uint64) (err error) {
 		return err
 	}
 	last := v.LastSignState
+	copied, err := readRunning(home)
+	if err != nil {
+		return err
+	}
+	if copied != nil && height < copied.Height {
+		return fmt.Errorf("the folder is a copy of a node that was at block %d already: give the height that others are at", copied.Height)
+	}
 	if height > 1<<62 || int64(height) < last.Height {
 		return fmt.Errorf("the key signed block %d already: what it signed is not taken back", last.Height)
 	}
@@ -142,5 +152,11 @@ func RaiseSigned(home string, height uint64) (err error) {
 	if err != nil {
 		return err
 	}
-	return tempfile.WriteFileAtomic(filepath.Join(home, validatorStateFile), append(text, '\n'), 0o600)
+	if err := tempfile.WriteFileAtomic(filepath.Join(home, validatorStateFile), append(text, '\n'), 0o600); err != nil || copied == nil {
+		return err
+	}
+	if err := durable.SyncDir(home); err != nil { // before the node may open
+		return err
+	}
+	return errors.Join(os.Remove(filepath.Join(home, runningFile)), durable.SyncDir(home))
 }

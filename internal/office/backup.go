@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,6 +68,91 @@ func (o *Office) Snapshot(ctx context.Context, w io.Writer, recipients ...age.Re
 		}
 		return os.Open(o.path(d))
 	}, recipients...)
+}
+
+// copyTries is how often CopyFolder begins anew.
+const copyTries = 5
+
+// CopyFolder copies the folder of an office, which another process may have open, as it
+// is at one moment, to a folder that must not exist. Neither side waits. The files of
+// the copy are links to those of the folder where the disk allows it; nobody changes
+// them. The error matches [ErrDamaged] if files are missing that the database names.
+func CopyFolder(ctx context.Context, from, to string) (err error) {
+	if from, err = filepath.Abs(from); err == nil {
+		to, err = filepath.Abs(to)
+	}
+	if err != nil {
+		return err
+	}
+	for range copyTries {
+		if err = copyFolder(ctx, from, to); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		// A file was dropped after the database was copied: what is there now names it
+		// no more.
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
+}
+
+func copyFolder(ctx context.Context, from, to string) error {
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return err
+	}
+	key, err := os.ReadFile(filepath.Join(from, keyName))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(to, keyName), key, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	db := filepath.Join(to, dbName)
+	if _, err := os.Stat(filepath.Join(from, dbName)); err != nil {
+		return err
+	}
+	if err := folder.MakeDatabase(db); err != nil { // for its owner alone
+		return err
+	}
+	if err := folder.CopyDatabase(ctx, filepath.Join(from, dbName), db); err != nil {
+		return err
+	}
+	list, err := filesOf(ctx, db)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		path := filepath.Join(filesDir, e.SHA256[:2], e.SHA256[2:])
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, path)), 0o700); err != nil {
+			return err
+		}
+		if err := linkOrCopy(filepath.Join(from, path), filepath.Join(to, path)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// linkOrCopy makes a file with the content of another.
+func linkOrCopy(from, to string) error {
+	if os.Link(from, to) == nil {
+		return nil
+	}
+	r, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	w, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, r)
+	return errors.Join(err, w.Close())
 }
 
 func (o *Office) manifest(ctx context.Context, db string) (m folder.Manifest, err error) {

@@ -198,3 +198,58 @@ func TestSnapshotWhileInUse(t *testing.T) {
 	do(t, os.WriteFile(o.path(e[0].File), []byte("Envelope"), 0o600))
 	want(t, "a damaged file", o.Snapshot(ctx, io.Discard), ErrDamaged)
 }
+
+// TestCopyFolder copies an office that is in use.
+func TestCopyFolder(t *testing.T) {
+	ctx := t.Context()
+	o, c, code := filled(t)
+	to := filepath.Join(t.TempDir(), "copy")
+	do(t, CopyFolder(ctx, o.dir, to))
+	is := open(t, to, c)
+	same(t, is, code)
+	if b := ok(os.ReadFile(filepath.Join(to, keyName)))(t); !bytes.Equal(b, ok(os.ReadFile(filepath.Join(o.dir, keyName)))(t)) {
+		t.Error("the key is another")
+	}
+	do(t, is.Close())
+	// While documents come and go.
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for n := byte(2); ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			code, err := o.NewDraft(ctx, []byte{n})
+			if err == nil {
+				_, err = o.Attach(ctx, code, EvidenceDocument{Name: "b.pdf", Document: samplePDF(string(rune('a' + n%26)))})
+			}
+			if err == nil {
+				err = o.DeleteDraft(ctx, code)
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = o.sweepFiles(ctx)
+		}
+	})
+	for range 10 {
+		to := filepath.Join(t.TempDir(), "copy")
+		if err := CopyFolder(ctx, o.dir, to); err != nil {
+			t.Error(err)
+			continue
+		}
+		is := open(t, to, c)
+		same(t, is, code)
+		do(t, is.Close())
+	}
+	close(stop)
+	wg.Wait()
+	// A file that is gone for good is told.
+	e := ok(o.EvidenceByDigest(ctx, cityid.Digest{1}))(t)
+	do(t, os.Remove(o.path(e[0].File)))
+	want(t, "a lost file", CopyFolder(ctx, o.dir, filepath.Join(t.TempDir(), "copy")), ErrDamaged)
+	want(t, "no office", CopyFolder(ctx, t.TempDir(), filepath.Join(t.TempDir(), "copy")), ErrDamaged)
+}
