@@ -120,8 +120,11 @@ func floodsOfTransactions() []attack {
 			h.say(chMempool, mempoolMessage(chaintest.Tx(s.w.Genesis.Chain, time.Now().Add(-time.Hour), numbered(1))))
 		}},
 		{name: "recorded transactions", do: func(s *siege, h *hostile) {
-			for _, tx := range s.w.Nodes[0].LoadBlock(1 + uint64(random(1)[0])%s.height.Load()).Txs {
-				h.say(chMempool, mempoolMessage(tx, tx))
+			// The height may be that of another node, which is ahead.
+			if b := s.w.Nodes[0].LoadBlock(1 + uint64(random(1)[0])%s.height.Load()); b != nil {
+				for _, tx := range b.Txs {
+					h.say(chMempool, mempoolMessage(tx, tx))
+				}
 			}
 			h.sent++ // a block may have none
 		}},
