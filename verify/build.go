@@ -215,6 +215,21 @@ func Join(trust *cityid.Trust, referral, answer *Bundle) (*Bundle, error) {
 	return out, out.check()
 }
 
+// Carry returns a copy of a bundle that carries what an asker lacks who holds
+// the first of versions: those after it, each with no more signatures than
+// needed. They follow one another, and the bundle leads on from the last.
+func Carry(b *Bundle, versions []cityid.Trust) (*Bundle, error) {
+	if len(versions) == 0 {
+		return nil, errors.New("carry: want the version of the trust root that the asker holds")
+	}
+	if last := versions[len(versions)-1].Statement.Hash(); b.tag(last) != b.Trust {
+		return nil, fmt.Errorf("carry: the bundle does not lead on from version %d of the trust root", versions[len(versions)-1].Statement.Version)
+	}
+	out := *b
+	out.Versions = (&Way{Trust: &versions[0], Versions: versions[1:]}).carried()
+	return &out, out.check()
+}
+
 // complete adds the way, the proof and the values to a bundle that says what it
 // answers.
 func (w *Way) complete(b *Bundle, proof []byte, values [][]byte) (*Bundle, error) {

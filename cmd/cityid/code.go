@@ -126,12 +126,19 @@ func codeList(f *flags) func(context.Context, []string) error {
 }
 
 func codeShow(f *flags) func(context.Context, []string) error {
+	var t trustFlag
+	var z zonesFlag
+	t.setup(f)
+	z.setup(f)
 	return func(ctx context.Context, args []string) error {
 		code, c, err := f.codeAtNode(args)
 		if err != nil {
 			return err
 		}
 		a, err := c.Record(ctx, code)
+		if cityid.CodeOf(err) == cityid.ErrDelegated {
+			a, err = z.record(ctx, &t, code, err)
+		}
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ import (
 func resolveCommand() *command {
 	return &command{
 		name: "resolve", args: "CODE", short: "say what a code stands for, checked against your trust root if you have one",
+		long:     "A code may belong to a zone of its own, on another chain. With a trust root the answer is then found there: from the\nnode's referral on, through any number of zones, and whatever each says has to prove itself.",
 		examples: []string{"cityid resolve MA.156.1301", "cityid resolve MA.156.1301.01/20.010203/000123 --format json"},
 		setup:    resolveCode,
 	}
@@ -27,7 +28,9 @@ func resolveCommand() *command {
 
 func resolveCode(f *flags) func(context.Context, []string) error {
 	var t trustFlag
+	var z zonesFlag
 	t.setup(f)
+	z.setup(f)
 	return func(ctx context.Context, args []string) error {
 		code, c, err := f.codeAtNode(args)
 		if err != nil {
@@ -38,6 +41,7 @@ func resolveCode(f *flags) func(context.Context, []string) error {
 			return err
 		}
 		a, err := c.Record(ctx, code)
+		further, err := elsewhere(err, trust)
 		if trust == nil {
 			if err != nil {
 				return err
@@ -48,7 +52,11 @@ func resolveCode(f *flags) func(context.Context, []string) error {
 		if err != nil && cityid.CodeOf(err) != cityid.ErrNotFound {
 			return err
 		}
-		r, err := t.check(ctx, c, trust, code)
+		ask := func() (verify.Result, error) { return t.check(ctx, c, trust, code) }
+		if further {
+			ask = func() (verify.Result, error) { return z.resolve(ctx, trust, code) }
+		}
+		r, err := ask()
 		if err != nil {
 			return err
 		}
@@ -177,7 +185,9 @@ func bundleCommand() *command {
 
 func bundleGet(f *flags) func(context.Context, []string) error {
 	var t trustFlag
+	var z zonesFlag
 	t.setup(f)
+	z.setup(f)
 	kind := f.String("kind", "record", "record, children, descendants or history")
 	height := f.Uint64("height", 0, "answer from the state after this block, while the node still has it")
 	var entries entryFlags
@@ -213,6 +223,10 @@ func bundleGet(f *flags) func(context.Context, []string) error {
 		}
 		q.At, q.Log = *height, *height != 0 // the validators may have changed since
 		b, err := c.Bundle(ctx, q)
+		further, err := elsewhere(err, trust)
+		if further {
+			b, err = z.bundle(ctx, trust, q)
+		}
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,8 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+
+	"cityid"
 )
 
 // ErrAddress says that an address is one a client for strangers' addresses does
@@ -31,7 +33,7 @@ func NewOutward(private bool, authorities *x509.CertPool) *http.Client {
 	d := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	d.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
 		a, err := netip.ParseAddrPort(address)
-		if err != nil || !publicAddr(a.Addr().Unmap()) && !(private && privateAddr(a.Addr().Unmap())) {
+		if err != nil || !cityid.PublicAddress(a.Addr().Unmap()) && !(private && privateAddr(a.Addr().Unmap())) {
 			return fmt.Errorf("%w: %s", ErrAddress, address)
 		}
 		return nil
@@ -47,28 +49,6 @@ func NewOutward(private bool, authorities *x509.CertPool) *http.Client {
 	}
 }
 
-// reserved are networks that are not public though netip does not say so.
-var reserved = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),
-	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
-	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("100::/64"), netip.MustParsePrefix("2001:db8::/32"),
-	netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("fec0::/10"),
-	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("192.88.99.0/24"),
-}
-
 // privateAddr reports whether an address is of loopback or of a network that its
 // owner uses as he likes.
 func privateAddr(a netip.Addr) bool { return a.IsLoopback() || a.IsPrivate() }
-
-func publicAddr(a netip.Addr) bool {
-	if !a.IsGlobalUnicast() || a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() {
-		return false
-	}
-	for _, p := range reserved {
-		if p.Contains(a) {
-			return false
-		}
-	}
-	return true
-}

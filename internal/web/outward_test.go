@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"testing"
+
+	"cityid"
 )
 
 // TestOutwardAddresses goes through the kinds of addresses there are.
@@ -29,8 +31,8 @@ func TestOutwardAddresses(t *testing.T) {
 		"::ffff:127.0.0.1": private, "::ffff:10.0.0.1": private, "::ffff:169.254.169.254": never, "::ffff:8.8.8.8": public,
 	} {
 		a := netip.MustParseAddr(text).Unmap()
-		if publicAddr(a) != (kind == public) {
-			t.Errorf("%s: public is %v", text, publicAddr(a))
+		if cityid.PublicAddress(a) != (kind == public) {
+			t.Errorf("%s: public is %v", text, cityid.PublicAddress(a))
 		}
 		if privateAddr(a) != (kind == private) {
 			t.Errorf("%s: private is %v", text, privateAddr(a))
