@@ -20,7 +20,7 @@
 
 const LIMITS = {
   bundle: 8 << 20, link: 4 << 20, trustFile: 1 << 20, record: 16 << 10,
-  versions: 64, signatures: 64, transitions: 64, steps: 8, entries: 64,
+  versions: 64, signatures: 64, transitions: 64, steps: 8, entries: 64, authority: 64,
   trustValidators: 100, trustPower: 1000000, members: 16, keys: 16, policyDepth: 3,
   validators: 128, totalPower: (2n ** 63n - 1n) / 8n, parts: 1601n,
   key: 255, branchBit: 2040, log: 64,
@@ -28,6 +28,7 @@ const LIMITS = {
 const MAX_INT64 = 2n ** 63n - 1n;
 const MAX_TIME = 253402300799;
 const SECOND = 1000000000n;
+const CLOCK_TOLERANCE = 20n * SECOND;
 
 // ---------------------------------------------------------------- findings
 
@@ -270,6 +271,13 @@ const U64 = integer(0, 2n ** 64n - 1n);
 const I32 = integer(-(2 ** 31), 2 ** 31 - 1);
 const I64 = integer(-(2n ** 63n), MAX_INT64);
 
+const BOOL = {
+  read(r) {
+    const v = r.head(7);
+    r.need(v === 20 || v === 21);
+    return v === 21;
+  },
+};
 const BYTES = {
   read: (r) => r.take(r.head(2)),
   write: (v, out) => out.push(writeHead(2, v.length), v),
@@ -341,7 +349,7 @@ const nameOf = (names, n) => names[n] ?? 'number-' + n;
 const KINDS = ['', 'authority', 'province', 'city', 'county', 'department', 'industry', 'organisation', 'class', 'object', 'dataset', 'source'];
 const STATUSES = ['', 'reserved', 'active', 'suspended', 'retired'];
 const REASONS = ['', 'merged', 'split', 'boundary-change', 'closed', 'removed', 'replaced', 'allocated-in-error', 'misuse', 'dispute', 'key-loss', 'resolved', 'commissioned'];
-const ANSWERS = ['', 'record', 'children', 'descendants', 'history', 'entries'];
+const ANSWERS = ['', 'record', 'children', 'descendants', 'history', 'entries', 'referral'];
 const CLASSES = ['', 'open', 'conditional', 'closed'];
 const ROLES = ['control', 'assert', 'gateway', 'field', 'intake', 'encrypt'];
 const ROLE_SET = { read: (r) => ((v) => ROLES.filter((_, i) => v >> i & 1).join(',') || (v ? 'unknown' : ''))(U8.read(r)) };
@@ -369,9 +377,13 @@ const tuple = (fields) => ({
     r.depth--;
     return out;
   },
+  write(v, out) {
+    out.push(writeHead(4, Object.keys(fields).length));
+    for (const name in fields) fields[name].write(v[name], out);
+  },
 });
 
-const isEmpty = (v) => v === undefined || v === '' || v === 0 || v.length === 0 || typeof v === 'object' && Object.keys(v).length === 0;
+const isEmpty = (v) => v === undefined || v === false || v === '' || v === 0 || v.length === 0 || typeof v === 'object' && Object.keys(v).length === 0;
 
 // struct is a map of fields numbered from 1 in the order given. A field whose
 // name ends in "?" is left out exactly if it is empty.
@@ -451,7 +463,11 @@ const TRUST = struct({ statement: remembered(STATEMENT), 'signatures?': list(SIG
 
 const LIGHT_BLOCK = struct({ header: BYTES, 'validators?': BYTES, commit: BYTES });
 const LOG_LINK = struct({ header: BYTES, validators: DIGEST, first: U64, size: U64, path: BYTES, proof: BYTES });
-const STEP = struct({ 'transitions?': list(LIGHT_BLOCK), head: LIGHT_BLOCK, 'log?': LOG_LINK, proof: BYTES });
+const LOG_DESCENT = struct({ 'first?': U64, 'size?': U64, proof: BYTES, 'path?': BYTES, 'root?': DIGEST });
+const STEP = struct({
+  'transitions?': list(LIGHT_BLOCK), head: LIGHT_BLOCK, 'log?': LOG_LINK, proof: BYTES,
+  'validators?': BYTES, 'descent?': LOG_DESCENT, 'values?': list(BYTES), 'authority?': list(tuple({ proof: BYTES, value: BYTES })),
+});
 const BUNDLE = struct({
   version: U32, kind: U8, code: CODE_TEXT, trust: TAG, 'versions?': list(TRUST), steps: list(STEP), 'values?': list(BYTES), 'keys?': list(BYTES),
 });
@@ -459,6 +475,14 @@ const LINK = struct({
   version: U32, trust: DIGEST, 'versions?': list(TRUST), 'transitions?': list(LIGHT_BLOCK), head: LIGHT_BLOCK, log: LOG_LINK, state: DIGEST,
 });
 const BLOCK_LOG = struct({ first: U64, size: U64, root: DIGEST });
+
+const CHANGE = tuple({ chain: TEXT, height: U64, time: TIME });
+const ZONE = struct({
+  chain: TEXT, 'places?': BOOL,
+  checkpoint: struct({ height: U64, time: TIME, 'header?': DIGEST, next_validators: DIGEST, 'validators?': DIGEST, log: BLOCK_LOG }),
+  accepted: CHANGE, anchored: TIME, anchors: U32,
+  'fork?': struct({ height: U64, headers: converted(tuple([DIGEST, DIGEST]), Object.values), reported: CHANGE }),
+});
 
 const POLICY = struct({
   threshold: U8,
@@ -472,7 +496,7 @@ const NAMES = converted(list(NAME), (v) => Object.fromEntries(v.map((n) => [n.la
 const LOCATION = converted(tuple({ lat: I32, lon: I32 }), (v) => ({ lat: v.lat / 1e7, lon: v.lon / 1e7 }));
 const RECORD = struct({
   code: CODE_TEXT, 'parent?': CODE_TEXT, kind: named(KINDS), status: named(STATUSES), revision: U32, 'prev?': DIGEST,
-  changed: tuple({ chain: TEXT, height: U64, time: TIME }),
+  changed: CHANGE,
   'content?': struct({
     'names?': NAMES,
     'links?': list(struct({ rel: TEXT, href: TEXT, 'type?': TEXT, 'hreflang?': list(TEXT), 'title?': TEXT })),
@@ -485,6 +509,7 @@ const RECORD = struct({
   'aliases?': list(struct({ scheme: TEXT, value: TEXT, 'from?': TIME, 'until?': TIME })),
   'policy?': POLICY, 'policy_since?': TIME, 'recovery?': POLICY, 'reason?': named(REASONS), 'note?': TEXT,
   'heir?': CODE_TEXT, 'successors?': list(CODE_TEXT),
+  'delegation?': struct({ chain: TEXT, genesis: DIGEST, 'places?': BOOL, 'endpoints?': list(TEXT) }),
 });
 
 // ---------------------------------------------------------------- Ed25519
@@ -658,16 +683,18 @@ async function verifySignature(key, message, signature) {
 // ---------------------------------------------------------------- the state tree
 
 const TREE = 'proof';
+const LOG_KEY = 'clog\0';
 
 const recordKey = (code) => 'r' + code + '\0';
+const zoneKey = (code) => 'z' + code + '\0';
 
 // KEY_TAILS are what follows the code in the keys that a bundle answers about:
-// those of records, revisions, attestations, agreements and anchors.
-const KEY_TAILS = { r: /^$/, h: /^[^]{4}\0$/, a: /^[^]{32}\0$/, g: /^[^]{32}\0$/, l: /^[a-z0-9-]{1,32}\0[^]{8}\0$/ };
+// those of records, zones, revisions, attestations, agreements and anchors.
+const KEY_TAILS = { r: /^$/, z: /^$/, h: /^[^]{4}\0$/, a: /^[^]{32}\0$/, g: /^[^]{32}\0$/, l: /^[a-z0-9-]{1,32}\0[^]{8}\0$/ };
 
 // codeOfKey returns the code that such a key is about, else ''.
 function codeOfKey(key) {
-  const m = /^([rhagl])([^\0]+)\0([^]*)$/.exec(key);
+  const m = /^([rhaglz])([^\0]+)\0([^]*)$/.exec(key);
   return m && isTreeKey(key) && isCode(m[2]) && KEY_TAILS[m[1]].test(m[3]) ? m[2] : '';
 }
 
@@ -722,6 +749,20 @@ async function proofRoot(p, key, value) {
     hash = await (bitAt(key, s.bit) ? innerHash(s.bit, s.sibling, hash) : innerHash(s.bit, hash, s.sibling));
   }
   return hash;
+}
+
+// excludes reports whether a proof that holds for one key of the tree also shows
+// that another one is absent, which differs from it.
+function excludes(p, key, other) {
+  const bit = firstDifference(key, other);
+  const end = p.other ? firstDifference(key, p.other.key) : bit + 1;
+  return end < bit || end > bit && p.steps.every((s) => s.bit !== bit);
+}
+
+// entryRoot returns the root to which an encoded proof leads of what stands at a
+// key: a value, or nothing if that has no octets.
+async function entryRoot(key, value, proof) {
+  return proofRoot(readProof(proof), key, value.length > 0 ? await sha256(value) : null);
 }
 
 // readRangeProof decodes a frontier: closed subtrees have no key.
@@ -1225,16 +1266,26 @@ function checkCarried(versions = []) {
   need(versions.length <= LIMITS.versions && versions.every((v) => (v.signatures || []).length <= LIMITS.signatures), 'within the bounds of carried trust root versions');
 }
 
+// leads reports whether a step leads to another zone.
+const leads = (b, i) => i < b.steps.length - 1 || b.kind === 6;
+
 // readBundle decodes a bundle and checks its bounds.
 function readBundle(bytes) {
   need(bytes.length <= LIMITS.bundle, 'a bundle of at most 8 MiB');
   const unsupported = undecided('unsupported', 'the bundle is of a later version of the format');
   if (laterVersion(bytes)) throw unsupported;
   const b = decode(BUNDLE, bytes);
-  if (b.version > 1 || b.steps.length > 1 && b.steps.length <= LIMITS.steps) throw unsupported;
-  need(b.version === 1 && b.code !== '' && b.kind >= 1 && b.kind <= 5, 'a bundle with version, kind and code');
+  if (b.version > 1) throw unsupported;
+  need(b.version === 1 && b.code !== '' && b.kind >= 1 && b.kind <= 6, 'a bundle with version, kind and code');
   b.values = b.values || [];
-  need(b.steps.length === 1 && (b.steps[0].transitions || []).length <= LIMITS.transitions, 'a bundle of one step');
+  need(b.steps.length >= 1 && b.steps.length <= LIMITS.steps, 'a bundle of 1 to 8 steps');
+  b.steps.forEach((s, i) => {
+    const { transitions = [], values = [], authority = [] } = s;
+    need(transitions.length <= LIMITS.transitions && authority.length <= LIMITS.authority, 'a step within its bounds');
+    need(leads(b, i) ? values.length === 2 && authority.length === 0 : values.length === 0, 'a step with the record and zone to which it leads, if it leads to one');
+    need(values.every((v) => v.length > 0 && v.length <= LIMITS.record), 'a value of 1 to 16384 octets');
+  });
+  need(b.kind !== 6 || b.values.length === 0, 'a referral without values of its own');
   checkCarried(b.versions);
   need(b.kind !== 1 || b.values.length <= 1, 'one record in answer to a question for one');
   need(b.values.every((v) => v.length <= LIMITS.record), 'a record of at most 16 KiB');
@@ -1279,11 +1330,58 @@ function checkRevisions(b, records, hashes) {
   want(b.kind !== 4 || records.at(-1).revision === 1, 'the first revision is missing in the history');
 }
 
-// inZone reports whether a code is the apex, below it, or in its place prefix.
-function inZone(apex, code) {
+// readZone reads what a zone above knows of one below.
+function readZone(bytes, apex) {
+  try {
+    return decode(ZONE, bytes);
+  } catch (f) {
+    throw invalid('record', 'the zone of ' + apex + ' can not be decoded: ' + f.message);
+  }
+}
+
+// checkKnown bounds what is known of a zone.
+function checkKnown(z, apex) {
+  const want = (condition, message) => demand(condition, 'record', 'the zone of ' + apex + ': ' + message);
+  const { height, time, header, next_validators: next, validators, log } = z.checkpoint;
+  const [h, first, size] = [height, log.first, log.size].map(BigInt);
+  want(timeOf(time) > 0 && isTime(time) && next && h < MAX_INT64, 'checkpoint: a height, a time and the next validators must be given');
+  want((h === 0n) === !header && (h === 0n) === !validators, 'checkpoint: a height goes with a header and its validators');
+  want((size === 0n) === !log.root && (size === 0n) === (first === 0n), 'checkpoint: a block log has a first height, a size and a root, or none of them');
+  want(size === 0n || first <= h && size <= h - first, 'checkpoint: the state before its height can not hold such a block log');
+  want(timeOf(z.anchored) > 0 && isTime(z.anchored), 'an impossible time');
+}
+
+// inZone reports whether a code belongs to the zone of an apex: the apex itself,
+// what lies below it and, with places, the places that continue it.
+function inZone(apex, places, code) {
   if (apex === code || covers(apex, code)) return true;
-  for (; code; code = parentOf(code)) if (placeCovers(apex, code)) return true;
+  for (; places && code; code = parentOf(code)) if (placeCovers(apex, code)) return true;
   return false;
+}
+
+// delegators returns the codes below an apex that may have been delegated so that
+// another zone answers about a code, from the longest to the shortest.
+function delegators(apex, code) {
+  const out = [];
+  for (let c = code; c && c !== apex; c = parentOf(c)) {
+    out.push(c);
+    const place = /^[A-Z0-9]+\.[0-9]+\.(?=[A-Z0-9]+$)/.exec(c);
+    for (let n = c.length - 1; place && n > place[0].length; n--) {
+      if (c.slice(0, n) === apex) return out;
+      out.push(c.slice(0, n));
+    }
+  }
+  return out;
+}
+
+// askedCodes returns the codes that a bundle answers about, and unauthorized
+// those of them about which it says something that a zone below might know
+// better: all but what is there and is a record, a revision or a zone.
+const askedCodes = (b) => [b.code, ...b.names.map(codeOfKey)];
+
+function unauthorized(b) {
+  if (b.kind === 5) return b.names.filter((k, i) => !('rhz'.includes(k[0]) && b.values[i].length > 0)).map(codeOfKey);
+  return b.kind === 6 || (b.kind === 1 || b.kind === 4) && b.values.length > 0 ? [] : [b.code];
 }
 
 const plural = (n, what) => n === 1 ? '1 ' + what : n + ' ' + what + 's';
@@ -1296,6 +1394,7 @@ class Checker {
     this.checks = [];
     this.records = [];
     this.entries = [];
+    this.zones = [];
     this.record = null;
     this.allocated = false;
     this.finding = null;
@@ -1305,22 +1404,60 @@ class Checker {
   // run makes one check after the other until one finds a contradiction, or the
   // next one has nothing to go on.
   async run(trust, bytes) {
-    const steps = [
-      ['form', () => this.form(trust, bytes), true], ['trust root', () => this.trustRoot()], ['proof', () => this.proof(), true],
-      ['trust root version', () => this.tag(), true], ['headers', () => this.headers(), true], ['signatures', () => this.signatures()],
-      ['records', () => this.recordsOfChain()], ['zone', () => this.zone()], ['clock', () => this.clock()],
-      ['trusting period', () => this.period()], ['freshness', () => this.freshness()],
-    ];
-    for (const [name, check, must] of steps) {
+    if (!await this.each([['form', () => this.form(trust, bytes), true], ['trust root', () => this.trustRoot()]])) return;
+    const { steps } = this.bundle;
+    for (this.number = 0; this.number < steps.length; this.number++) {
+      const i = this.number;
+      this.step = steps[i];
+      this.next = null;
+      if (i === 0) this.start();
+      const list = [leads(this.bundle, i) ? ['delegation', () => this.delegation(), true] : ['proof', () => this.proof(), true]];
+      if (i === 0) list.push(['trust root version', () => this.tag(), true]);
+      if (!leads(this.bundle, i)) list.push(['authority', () => this.authority()]);
+      list.push(['headers', () => this.headers(), true], ['signatures', () => this.signatures()]);
+      if (i > 0) list.push(['descent', () => this.descent()]);
+      list.push(['records', () => this.recordsOfChain()], ['zone', () => this.zone()], ['clock', () => this.clock()], ['trusting period', () => this.period()], ['freshness', () => this.freshness()]);
+      if (!await this.each(list)) return;
+      if (this.next) this.enter();
+    }
+  }
+
+  // each makes checks in order and reports whether there is more to check.
+  async each(list) {
+    const zone = () => this.step && this.bundle.steps.length > 1 ? this.from.apex : '';
+    for (const [name, check, must] of list) {
       try {
-        this.checks.push({ name, outcome: 'ok', detail: await check() });
+        this.checks.push({ zone: zone(), name, outcome: 'ok', detail: await check() });
       } catch (f) {
         if (!(f instanceof Finding)) throw f;
-        this.checks.push({ name, outcome: f.verdict === 'invalid' ? 'failed' : 'undecided', detail: f.message });
+        this.checks.push({ zone: zone(), name, outcome: f.verdict === 'invalid' ? 'failed' : 'undecided', detail: f.message });
         if (f.verdict === 'invalid' || !this.finding) this.finding = f;
-        if (f.verdict === 'invalid' || must) return;
+        if (f.verdict === 'invalid' || must) return false;
       }
     }
+    return true;
+  }
+
+  // start begins with the first step. How far trust reaches is the header trusted
+  // last and the set it names as the next, null if only the hash is known. The
+  // first block has the genesis time itself, so height 0 is the moment before.
+  start() {
+    const { zone, chain, height, header, time, version } = this.base.statement;
+    this.lead({ apex: zone, places: true, chain, height, header, time, name: 'version ' + version + ' of the trust root', what: 'version', point: null, set: this.validators, next: this.validators && this.validators.hash });
+    this.zones = [{ zone, chain, asOf: null, record: null, known: null }];
+  }
+
+  // enter goes on to the zone that the step leads to.
+  enter() {
+    const { record, known } = this.next;
+    const { height, header, time, next_validators: next } = known.checkpoint;
+    const name = 'the checkpoint of ' + record.code + ' at height ' + height;
+    this.lead({ apex: record.code, places: known.places, chain: known.chain, height, header, time, name, what: 'checkpoint', point: known.checkpoint, set: null, next: unhex(next) });
+    this.zones.push({ zone: record.code, chain: known.chain, asOf: null, record, known });
+  }
+
+  lead(from) {
+    this.from = { ...from, header: from.header || '', height: BigInt(from.height), time: nanosOf(from.time) };
   }
 
   async form(trust, bytes) {
@@ -1329,6 +1466,8 @@ class Checker {
     this.own = this.base = await versionFor(trust, b);
     const { code, kind, keys } = this.options;
     const about = 'the ' + ANSWERS[b.kind] + ' of ' + b.code;
+    const alone = b.steps[0].validators || b.steps[0].descent;
+    demand(!alone, 'malformed', 'the bundle leads on from a checkpoint that nothing in it shows: it belongs behind a referral');
     demand((!code || code === b.code) && (!kind || kind === ANSWERS[b.kind]), 'question', 'the bundle answers for ' + about + ', which was not asked');
     const asked = !keys || keys.length === b.keys.length && b.keys.every((k, i) => same(k, new Uint8Array(keys[i])));
     demand(asked, 'question', 'the bundle answers about other keys');
@@ -1366,11 +1505,11 @@ class Checker {
     const hashes = await Promise.all(b.values.map((v) => sha256(v)));
     if (b.kind === 2 || b.kind === 3) {
       const scope = new Scope('r' + b.code + '.', 'r' + b.code + '0', b.kind === 2);
-      const { root, keys } = await rangeRoot(readRangeProof(b.steps[0].proof), scope, hashes);
+      const { root, keys } = await rangeRoot(readRangeProof(this.step.proof), scope, hashes);
       keys.forEach((key, i) => demand(key === recordKey(this.records[i].code), 'record', 'the listing has a record of ' + this.records[i].code + ' at the place of another'));
       this.root = root;
     } else {
-      const p = readProof(b.steps[0].proof);
+      const p = readProof(this.step.proof);
       if (hashes.length > 0) checkRevisions(b, this.records, hashes);
       this.root = await proofRoot(p, recordKey(b.code), hashes[0] || null);
     }
@@ -1380,11 +1519,11 @@ class Checker {
   // proofOfEntries is proof for what stands at keys of the state.
   async proofOfEntries() {
     const b = this.bundle;
-    const proofs = decode(list(BYTES), b.steps[0].proof);
+    const proofs = decode(list(BYTES), this.step.proof);
     need(proofs.length === b.keys.length, 'a state proof for each key');
     for (let i = 0; i < proofs.length; i++) {
       const value = b.values[i].length > 0 ? b.values[i] : null;
-      const root = await proofRoot(readProof(proofs[i]), b.names[i], value && await sha256(value));
+      const root = await entryRoot(b.names[i], b.values[i], proofs[i]);
       demand(i === 0 || same(root, this.root), TREE, 'the state proofs lead to different states');
       this.root = root;
       this.entries.push({ key: b.keys[i], value });
@@ -1394,6 +1533,45 @@ class Checker {
       this.records.push(r);
     }
     return 'leads to the state ' + hex(this.root);
+  }
+
+  // delegation decodes what a step says of the zone it leads to, and computes
+  // the root of the state in which the proofs show it.
+  async delegation() {
+    const proofs = decode(list(BYTES), this.step.proof);
+    need(proofs.length === 2, 'a state proof for the record of a zone\'s apex and one for the zone');
+    const record = readRecord(this.step.values[0]);
+    const known = readZone(this.step.values[1], record.code);
+    checkKnown(known, record.code);
+    this.root = await entryRoot(recordKey(record.code), this.step.values[0], proofs[0]);
+    const root = await entryRoot(zoneKey(record.code), this.step.values[1], proofs[1]);
+    demand(same(root, this.root), TREE, 'the state proofs of ' + record.code + ' and of its zone lead to different states');
+    this.next = { record, known };
+    return record.code + ' and its zone lead to the state ' + hex(root);
+  }
+
+  // authority checks that no zone below is the one to answer: it goes through the
+  // codes that may have been delegated, and takes a proof about the zone of each
+  // that the proofs so far do not exclude.
+  async authority() {
+    const left = [...this.step.authority || []];
+    const codes = unauthorized(this.bundle);
+    const have = [];
+    for (const d of new Set(codes.flatMap((c) => delegators(this.from.apex, c)))) {
+      const key = zoneKey(d);
+      if (have.some((h) => excludes(h.proof, h.key, key))) continue;
+      need(left.length > 0, 'authority with a proof about a zone of ' + d);
+      const { proof, value } = left.shift();
+      demand(same(await entryRoot(key, value, proof), this.root), TREE, 'the proof about a zone of ' + d + ' leads to another state than the answer\'s');
+      if (value.length > 0) {
+        const { places } = readZone(value, d);
+        const code = codes.find((c) => inZone(d, places, c));
+        if (code) throw undecided('outside-zone', d + ' has a zone of its own, and that is the one to ask about ' + code);
+      }
+      have.push({ key, proof: readProof(proof) });
+    }
+    need(left.length === 0, 'authority without superfluous proofs');
+    return 'no zone below that of ' + this.from.apex + ' is the one to ask';
   }
 
   // tag checks that the step leads on from the version that decides.
@@ -1410,20 +1588,20 @@ class Checker {
   // headers decodes the answering header and head and fills in what they leave
   // out, but for the validators of head.
   async headers() {
-    const { head, log } = this.bundle.steps[0];
-    const s = this.base.statement;
-    this.head = readHeader(head.header, s.chain, false);
+    const { head, log } = this.step;
+    const { chain } = this.from;
+    this.head = readHeader(head.header, chain, false);
     this.header = this.head;
     if (log) await this.readLog(log);
     else this.head.appHash = this.root;
-    this.asOf = { chain: s.chain, height: safe(this.header.height - 1n), time: stamp(this.header.time, true) };
+    this.zones[this.number].asOf = this.asOf = { chain, height: safe(this.header.height - 1n), time: stamp(this.header.time, true) };
     return 'height ' + this.header.height + (log ? ', which the block log at height ' + this.head.height + ' contains' : '');
   }
 
   // readLog decodes the answering header of a log link, and sets the app hash of
   // head to what follows from it.
   async readLog(l) {
-    const h = readHeader(l.header, this.base.statement.chain, false);
+    const h = readHeader(l.header, this.from.chain, false);
     demand(l.validators !== '', 'malformed', 'header has no validators hash');
     h.validators = unhex(l.validators);
     h.appHash = this.root;
@@ -1436,31 +1614,39 @@ class Checker {
     demand(first >= 1n && h.height >= first && before >= first && size <= before - first + 1n, TREE, 'a block log of ' + size + ' from height ' + first + ' can not contain height ' + h.height);
     const root = await inclusionRoot(h.height - first, size, await sha256([0], hash), l.path);
     const value = encode(BLOCK_LOG, { first, size, root: hex(root) });
-    this.head.appHash = await proofRoot(proof, 'clog\0', await sha256(value));
+    this.head.appHash = await proofRoot(proof, LOG_KEY, await sha256(value));
     demand(h.time < this.head.time, 'contradiction', 'header ' + h.height + ' is not earlier than header ' + this.head.height);
-    const s = this.base.statement;
-    demand(h.height !== BigInt(s.height) || hex(hash) === s.header, 'contradiction', 'header ' + h.height + ' is not the one that the trust root names');
+    this.named(h, hash);
     this.header = h;
+    this.logRoot = hex(root);
+  }
+
+  // named checks that a header at the height of what the step leads on from is
+  // the one that this names.
+  named(h, hash) {
+    demand(h.height !== this.from.height || hex(hash) === this.from.header, 'contradiction', 'header ' + h.height + ' is not the one that ' + this.from.name + ' names');
   }
 
   // signatures checks that head's validators signed it and that they are the
-  // chain's, by the trust root.
+  // chain's, by what the step leads on from.
   async signatures() {
-    const step = this.bundle.steps[0];
-    const s = this.base.statement;
-    // How far trust reaches: the header trusted last and the set it names as the
-    // next, null if only the hash is known. The first block has the genesis time
-    // itself, so version 1 stands for the moment before.
-    const t = { height: BigInt(s.height), time: nanosOf(s.time) - (s.height === 0 ? 1n : 0n), next: this.validators.hash, set: this.validators };
+    const { step } = this;
+    const { height, time, next, set, chain, name } = this.from;
+    const t = { height, time: time - (height === 0n ? 1n : 0n), next, set };
     const transitions = step.transitions || [];
     if (this.head.height <= t.height) return this.signaturesBelow(step, transitions);
+    if (step.validators) {
+      t.set = await readValidators(step.validators);
+      demand(same(t.set.hash, next), 'malformed', 'validators of the checkpoint: it names others');
+    }
     let gap = null;
     let votes = 0;
     for (const block of [...transitions, step.head]) {
-      const h = block === step.head ? this.head : readHeader(block.header, s.chain, true);
+      const h = block === step.head ? this.head : readHeader(block.header, chain, true);
       demand(h.height > t.height, 'malformed', 'transitions: header ' + h.height + ' comes after header ' + t.height);
       const { set, commit } = await this.readSigned(h, block, t.set);
       votes = commit.votes.length;
+      demand(!step.validators || t.height !== height || !same(h.validators, next), 'malformed', 'validators of the checkpoint: the first header is signed by these, and names them itself');
       try {
         await this.follows(t, h, set, commit);
       } catch (f) {
@@ -1473,7 +1659,7 @@ class Checker {
       Object.assign(t, { height: h.height, time: h.time, next: h.nextValidators, set: same(h.nextValidators, h.validators) ? set : null });
     }
     if (gap) throw gap;
-    return votes + ' validators signed header ' + this.head.height + ', ' + transitions.length + ' transitions from the trust root';
+    return votes + ' validators signed header ' + this.head.height + ', ' + transitions.length + ' transitions from ' + name;
   }
 
   // follows checks that a header follows from the one trusted last.
@@ -1486,23 +1672,68 @@ class Checker {
     if (!trusted || !connected) throw undecided('not-connected', 'header ' + h.height + ' is not signed by enough of the validators trusted since height ' + t.height);
   }
 
-  // signaturesBelow is signatures for a head not above the trust root's height.
+  // signaturesBelow is signatures for a head at the height of what the step leads
+  // on from, or below.
   async signaturesBelow(step, transitions) {
     const h = this.head;
-    const s = this.base.statement;
-    demand(transitions.length === 0, 'malformed', 'transitions lead nowhere: the head is not above the trust root');
-    const { set, commit } = await this.readSigned(h, step.head, this.validators);
+    const { height, time, name, set: known, point } = this.from;
+    demand(transitions.length === 0 && !step.validators, 'malformed', 'transitions lead nowhere: the head is not above ' + name);
+    const { set, commit } = await this.readSigned(h, step.head, known);
     await verifyCommit(null, set, h, commit);
-    if (h.height === BigInt(s.height)) {
-      demand(hex(await hashHeader(h)) === s.header, 'contradiction', 'header ' + h.height + ' is not the one that the trust root names');
-      return 'header ' + h.height + ' is the trust root\'s own';
+    if (h.height === height) {
+      this.named(h, await hashHeader(h));
+      return 'header ' + h.height + ' is the one that ' + name + ' names';
     }
-    const gap = nanosOf(s.time) - h.time;
-    demand(gap > -SECOND, 'contradiction', 'header ' + h.height + ' is later than the trust root\'s header ' + s.height);
-    if (!same(set.hash, this.validators.hash) || gap > this.options.trustingPeriod) {
+    const gap = time - h.time;
+    demand(gap > -SECOND, 'contradiction', 'header ' + h.height + ' is later than ' + name + ', of height ' + height);
+    if (point) throw undecided('not-connected', 'header ' + h.height + ' is older than ' + name + ': ask again for an answer that leads on from it');
+    if (!same(set.hash, known.hash) || gap > this.options.trustingPeriod) {
       throw undecided('not-connected', 'header ' + h.height + ' is older than the trust root and not signed by the validators it names, or too long before: ask for a bundle with a block log link');
     }
     return commit.votes.length + ' of the trust root\'s validators signed header ' + h.height + ', before it';
+  }
+
+  // descent checks that head goes on from the checkpoint: its block log holds the
+  // checkpoint's header or, while no transaction followed that, is still the
+  // checkpoint's own.
+  async descent() {
+    const { log, descent: d } = this.step;
+    const { point, height } = this.from;
+    const head = this.head.height;
+    demand((head > height) === Boolean(d), 'malformed', 'descent: it is given exactly for a header above the checkpoint');
+    if (!d) return 'not above the checkpoint';
+    demand(!log || !d.first && !d.size && d.proof.length === 0, 'malformed', 'descent: the block log is given twice');
+    demand(log || !d.first === !d.size, 'malformed', 'descent: a block log has a first height and a size, or neither');
+    const [first, size] = [(log || d).first, (log || d).size].map((n) => BigInt(n || 0));
+    demand(size === 0n || first >= 1n && head - 1n >= first && size <= head - first, TREE, 'descent: such a block log can not stand in the state before height ' + head);
+    const root = await this.descendingRoot(d, first, size);
+    if (log) {
+      demand(root === this.logRoot, 'no-descent', 'the block log of header ' + head + ' does not hold the header of the checkpoint');
+    } else {
+      const state = await entryRoot(LOG_KEY, size === 0n ? [] : encode(BLOCK_LOG, { first, size, root }), d.proof);
+      demand(same(state, this.head.appHash), 'no-descent', 'header ' + head + ' does not go on from the checkpoint at height ' + height);
+    }
+    return d.path || point.height === 0 ? 'the block log holds the checkpoint' : 'no transaction since the checkpoint';
+  }
+
+  // descendingRoot returns the root of a block log that goes on from the
+  // checkpoint.
+  async descendingRoot(d, first, size) {
+    const { point, height } = this.from;
+    if (size > 0n && height >= first && height - first < size) {
+      const path = d.path || [];
+      const root = await inclusionRoot(height - first, size, await sha256([0], unhex(point.header)), path);
+      demand(!d.root, 'malformed', 'descent: the root of the block log follows from the path');
+      return hex(root);
+    }
+    demand(!d.path, 'malformed', 'descent: the block log does not reach the height of the checkpoint');
+    if (height === 0n && size > 0n) {
+      demand(first === 1n && d.root, 'malformed', 'descent: from the genesis on, the root of the block log has to be given, and it begins with block 1');
+      return d.root;
+    }
+    demand(!d.root, 'malformed', 'descent: the root of the block log follows from the checkpoint');
+    demand(first === BigInt(point.log.first) && size === BigInt(point.log.size), 'no-descent', 'the block log does not reach the checkpoint\'s header, and is not its own');
+    return point.log.root;
   }
 
   // readSigned decodes the validators and commit of a light block and sets the
@@ -1516,52 +1747,73 @@ class Checker {
   }
 
   async recordsOfChain() {
-    for (const r of this.records) {
+    const records = this.next ? [this.next.record] : this.records;
+    for (const r of records) {
       const fits = r.changed.chain === this.header.chain && r.changed.height < this.header.height && nanosOf(r.changed.time) <= this.header.time;
       demand(fits, 'record', 'the record of ' + r.code + ' was made on another chain or later than the header');
     }
-    return plural(this.records.length, 'record') + ' of this chain, none newer than the header';
+    if (this.next) return this.delegates();
+    return plural(records.length, 'record') + ' of this chain, none newer than the header';
+  }
+
+  // delegates checks what the answering header says of the zone that the step
+  // leads to.
+  delegates() {
+    const { record: { code, delegation: d }, known } = this.next;
+    const { checkpoint: { time, height }, fork } = known;
+    demand(d, 'record', code + ' is not delegated: it has no zone of its own');
+    demand(d.chain === known.chain && !d.places === !known.places, 'record', 'the record of ' + code + ' delegates to another chain than that of which something is known');
+    demand(nanosOf(time) < this.header.time + CLOCK_TOLERANCE, 'record', 'the checkpoint of ' + code + ' is ahead of the header that commits to it');
+    if (fork) throw undecided('frozen', 'the zone of ' + code + ' is frozen: its validators signed two headers at height ' + fork.height);
+    return code + ' is delegated to the chain ' + known.chain + ', last seen at height ' + height;
   }
 
   async zone() {
-    const apex = this.base.statement.zone;
-    for (const code of [this.bundle.code, ...this.bundle.names.map(codeOfKey)]) {
-      if (!inZone(apex, code)) throw undecided('outside-zone', code + ' is outside the zone of ' + apex + ', whose chain says nothing about it');
+    const { apex, places } = this.from;
+    const { bundle: b, next } = this;
+    for (const code of askedCodes(b)) {
+      if (!inZone(apex, places, code)) throw undecided('outside-zone', code + ' is outside the zone of ' + apex + ', whose chain says nothing about it');
+      if (next && !inZone(next.record.code, next.known.places, code)) throw undecided('outside-zone', code + ' is outside the zone of ' + next.record.code + ', to which the bundle leads');
     }
-    return this.bundle.code + ' belongs to the zone of ' + apex;
+    const inner = next ? next.record.code : apex;
+    demand(!next || inner !== apex && inZone(apex, places, inner), 'record', 'the zone of ' + inner + ' is not inside that of ' + apex);
+    return b.code + ' belongs to the zone of ' + inner;
   }
 
   async clock() {
     const { now, at, clockDrift } = this.options;
     const limit = now + clockDrift;
     if (this.head.time >= limit) throw undecided('clock', 'header ' + this.head.height + ' is of ' + stamp(this.head.time) + ', ahead of the clock, which shows ' + stamp(now) + ': set the clock');
-    if (nanosOf(this.base.statement.time) >= limit) throw undecided('clock', 'the trust root is ahead of the clock, which shows ' + stamp(now) + ': set the clock');
+    if (this.from.time >= limit) throw undecided('clock', this.from.name + ' is ahead of the clock, which shows ' + stamp(now) + ': set the clock');
     if ((at ?? now) >= limit) throw undecided('clock', 'nobody can tell yet what holds at ' + stamp(at));
     return 'the clock shows ' + stamp(now);
   }
 
   async period() {
     const { now, at, trustingPeriod } = this.options;
-    const end = nanosOf(this.base.statement.time) + trustingPeriod;
-    const detail = 'version ' + this.base.statement.version + ' of the trust root suffices until ' + stamp(end);
-    if ((at ?? now) >= end || this.head.time >= end) throw undecided('trust-expired', detail + ' only: a newer version is needed');
+    const end = this.from.time + trustingPeriod;
+    const detail = this.from.name + ' suffices until ' + stamp(end);
+    if ((at ?? now) >= end || this.head.time >= end) throw undecided('trust-expired', detail + ' only: a newer ' + this.from.what + ' is needed');
     return detail;
   }
 
   // freshness checks that the answer is known for the time wanted, and picks the
   // revision in force then.
   async freshness() {
-    const { now, at, maxAge } = this.options;
+    const { now, at, maxAge, maxAgeParents } = this.options;
+    const { next } = this;
     const known = this.header.time;
-    const kind = this.bundle.kind;
+    const kind = next ? 0 : this.bundle.kind;
+    const records = next ? [next.record] : this.records;
     if ((kind === 1 || kind === 4) && this.records.length > 0) {
       this.allocated = true;
       this.record = this.records[0];
     }
     if (at === null || at >= known) {
-      if ((at ?? now) - known > maxAge) throw undecided('stale', 'the answer is as of ' + stamp(known) + ', too old for the time wanted');
+      if ((at ?? now) - known > (next ? maxAgeParents : maxAge)) throw undecided('stale', 'the answer is as of ' + stamp(known) + ', too old for the time wanted');
       return 'as of ' + stamp(known);
     }
+    if (next && nanosOf(next.known.anchored) > at) throw undecided('changed-since', 'the zone of ' + next.record.code + ' was anchored after the time wanted: ask for a bundle as of that time');
     const later = (r) => nanosOf(r.changed.time) > at;
     if (kind === 4) {
       this.record = this.records.find((r) => !later(r)) || null;
@@ -1569,7 +1821,7 @@ class Checker {
       return this.record ? 'revision ' + this.record.revision + ' was in force at ' + stamp(at) : 'not allocated at ' + stamp(at);
     }
     if (kind === 5) throw undecided('changed-since', 'the entries may have changed since: ask for them as of that time');
-    const changed = this.records.find(later);
+    const changed = records.find(later);
     if (changed) throw undecided('changed-since', changed.code + ' was last changed at ' + changed.changed.time + ', after the time wanted: ask for its history, or for a bundle as of that time');
     return 'unchanged from ' + stamp(at) + ' until ' + stamp(known);
   }
@@ -1577,7 +1829,13 @@ class Checker {
   // says words a valid answer.
   says() {
     const { code, kind } = this.bundle;
-    const asOf = ', as of ' + stamp(this.header.time) + ' (height ' + this.asOf.height + ' of ' + this.asOf.chain + ')';
+    let asOf = ', as of ' + stamp(this.header.time) + ' (height ' + this.asOf.height + ' of ' + this.asOf.chain + ')';
+    const { zone, chain, record } = this.zones.at(-1);
+    if (record) {
+      asOf = ', by the zone of ' + zone + asOf;
+      if (record.status !== 'active') asOf += '; the zone above says that ' + zone + ' is ' + record.status;
+      if (kind === 6) return 'the zone of ' + zone + ' (chain ' + chain + ') answers for ' + code + asOf;
+    }
     if (kind === 2 || kind === 3) return code + ' has ' + plural(this.records.length, 'code') + (kind === 2 ? ' directly' : '') + ' below it' + asOf;
     if (kind === 5) return 'there are entries at ' + this.entries.filter((e) => e.value).length + ' of ' + plural(this.entries.length, 'key') + asOf;
     if (!this.allocated) return code + ' is not allocated' + asOf;
@@ -1591,13 +1849,13 @@ class Checker {
     const s = this.base.statement;
     const out = {
       verdict, reason: this.finding ? this.finding.reason : '', message: this.finding ? this.finding.message : this.says(),
-      code: b ? b.code : '', kind: b ? ANSWERS[b.kind] : '', allocated: false, absent: false, record: null, records: [], entries: [], asOf: null,
+      code: b ? b.code : '', kind: b ? ANSWERS[b.kind] : '', allocated: false, absent: false, record: null, records: [], entries: [], zones: [], asOf: null,
       trust: { zone: s.zone, chain: s.chain, version: s.version, hash: await hashOfStatement(s) },
       learned: this.learned || [], checks: this.checks,
     };
     if (verdict === 'invalid') return out;
     return Object.assign(out, {
-      allocated: this.allocated, record: this.record, records: b && b.kind !== 1 ? this.records : [], entries: this.entries, asOf: this.asOf || null,
+      allocated: this.allocated, record: this.record, records: b && b.kind !== 1 ? this.records : [], entries: this.entries, zones: this.zones, asOf: this.asOf || null,
       absent: verdict === 'valid' && (b.kind === 1 || b.kind === 4) && !this.allocated,
     });
   }
@@ -1613,7 +1871,8 @@ const safe = (n) => n <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(n) : n;
 //   at              the time for which the answer is wanted; if not given, now
 //   code, kind      the question; without them look at those of the result
 //   keys            of entries, a list of octets in order; without it, any
-//   maxAge          how old the header may be, in seconds; 3600
+//   maxAge          how old the last zone's header may be, in seconds; 3600
+//   maxAgeParents   how old the headers of the zones above may be; a day
 //   clockDrift      how far ahead of now a header may be, in seconds; 20
 //   trustingPeriod  how long a version of the trust root suffices, in seconds; 14 days
 //
@@ -1625,18 +1884,21 @@ const safe = (n) => n <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(n) : n;
 //   code, kind, allocated, absent, record, records, entries, asOf: the answer;
 //              nothing supports it unless the verdict is 'valid'. Entries are
 //              {key, value} as octets; the value is null where nothing stands
+//   zones      those the way leads through: zone (its apex), chain, asOf, and what
+//              the zone above says: record (of the apex) and known (checkpoint,
+//              anchored, anchors, fork); of a referral, the last is the one to ask
 //   trust      zone, chain, version and hash of the version that decided
 //   learned    later versions of the trust root that the bundle proved, in JSON
-//   checks     what was checked, in order: name, outcome ('ok', 'failed' or
+//   checks     what was checked, in order: zone ('' if there is but one), name, outcome ('ok', 'failed' or
 //              'undecided') and detail
 //
 // It throws only if the trust root or an option is unusable, whatever the bundle.
 export async function checkBundle(trust, bundle, options = {}) {
   const duration = (seconds, otherwise) => BigInt(Math.round((seconds || otherwise) * 1000)) * 1000000n;
-  const { now, at, code = '', kind = '', keys, maxAge, clockDrift, trustingPeriod } = options;
+  const { now, at, code = '', kind = '', keys, maxAge, maxAgeParents, clockDrift, trustingPeriod } = options;
   const c = new Checker({
     now: nanoseconds(now ?? Date.now()), at: at === undefined || at === null ? null : nanoseconds(at), code, kind, keys,
-    maxAge: duration(maxAge, 3600), clockDrift: duration(clockDrift, 20), trustingPeriod: duration(trustingPeriod, 1209600),
+    maxAge: duration(maxAge, 3600), maxAgeParents: duration(maxAgeParents, 86400), clockDrift: duration(clockDrift, 20), trustingPeriod: duration(trustingPeriod, 1209600),
   });
   await c.run(await versionsOf(trust), new Uint8Array(bundle));
   return c.result();
@@ -1660,13 +1922,14 @@ export async function archive(bundle, link) {
   readHeader(own, '', false);
   const c = new Checker({});
   c.bundle = b;
-  await c.proof();
+  c.step = step;
+  await (leads(b, 0) ? c.delegation() : c.proof());
   const given = step.log ? step.log.validators : step.head.validators ? hex((await readValidators(step.head.validators)).hash) : '';
   const belongs = same(own, l.log.header) && hex(c.root) === l.state && (!given || given === l.log.validators);
   demand(belongs, 'malformed', 'the link is for another header than the bundle\'s');
   return encode(BUNDLE, {
     version: 1, kind: b.kind, code: b.code, trust: await tagOf(l.trust, b), versions: l.versions,
-    steps: [{ transitions: l.transitions, head: l.head, log: l.log, proof: step.proof }], values: b.values, keys: b.keys,
+    steps: [{ ...step, transitions: l.transitions, head: l.head, log: l.log }, ...b.steps.slice(1)], values: b.values, keys: b.keys,
   });
 }
 
