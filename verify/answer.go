@@ -192,6 +192,9 @@ func (c *checker) checkRecords() (string, *finding) {
 	if c.next != nil {
 		return c.checkNext()
 	}
+	if f := c.checkApex(); f != nil {
+		return "", f
+	}
 	if len(list) == 0 && c.b.Kind == cityid.AnswerEntries {
 		return "none among the entries", nil
 	}

@@ -120,40 +120,49 @@ func (l *Link) check() error {
 }
 
 // Answering returns the header that answers in b, by whose height a link to it
-// is asked for; of a bundle through several zones, that of the first. Its chain, validators hash and app hash are empty: they follow
+// is asked for; of a bundle through several zones, that of the first. Its chain,
+// validators hash and app hash are empty: they follow
 // from a trust root and the answer. What it says is what the bundle says, which
 // nothing supports until [Check] finds it valid.
 func (b *Bundle) Answering() (*header.Header, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
-	h, f := readStripped(b.answering(), false)
+	h, f := readStripped(b.Steps[0].answering(), false)
 	if f != nil {
 		return nil, errors.New(f.message)
 	}
 	return h, nil
 }
 
-// AnsweredAt returns the time of the header that answers in an encoded bundle, as
-// far as [Bundle.Answering] tells.
+// AnsweredAt returns the time as of which an encoded bundle answers, as far as
+// [Bundle.Answering] tells: that of the header which answers or, through several
+// zones, the latest of those in its steps. It is meant for [Options.At].
 func AnsweredAt(bundle []byte) (time.Time, error) {
 	b, err := Decode(bundle)
 	if err != nil {
 		return time.Time{}, err
 	}
-	h, err := b.Answering()
-	if err != nil {
-		return time.Time{}, err
+	var at time.Time
+	for i := range b.Steps {
+		h, f := readStripped(b.Steps[i].answering(), false)
+		if f != nil {
+			return time.Time{}, errors.New(f.message)
+		}
+		if h.Time.After(at) {
+			at = h.Time
+		}
 	}
-	return h.Time, nil
+	return at, nil
 }
 
-// answering returns the encoding of the header that answers.
-func (b *Bundle) answering() cityid.Bytes {
-	if l := b.Steps[0].Log; l != nil {
-		return l.Header
+// answering returns the encoding of the header that answers, or that names the
+// next zone.
+func (s *Step) answering() cityid.Bytes {
+	if s.Log != nil {
+		return s.Log.Header
 	}
-	return b.Steps[0].Head.Header
+	return s.Head.Header
 }
 
 // Archive returns the answer of b connected by l: with l's trust root and head,
@@ -165,7 +174,7 @@ func (b *Bundle) answering() cityid.Bytes {
 // state to which b's proof leads, else the error wraps [ErrOtherHeader]. An
 // answer that its own proof contradicts is refused as well. What Archive can not
 // see is whether l holds, for that takes a trust root: have [Check] judge the
-// result, with the header's time as [Options.At], before b is thrown away.
+// result, with what [AnsweredAt] tells as [Options.At], before b is thrown away.
 func Archive(b *Bundle, l *Link) (*Bundle, error) {
 	if err := b.check(); err != nil {
 		return nil, err
@@ -177,7 +186,7 @@ func Archive(b *Bundle, l *Link) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(b.answering(), l.Log.Header) {
+	if !bytes.Equal(b.Steps[0].answering(), l.Log.Header) {
 		return nil, fmt.Errorf("%w: that one is of height %d", ErrOtherHeader, own.Height)
 	}
 	c := checker{b: b, step: &b.Steps[0]}

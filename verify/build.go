@@ -286,7 +286,9 @@ func (w *Way) step(t header.Trusted) (*Step, error) {
 				return nil, err
 			}
 		}
-		step.Descent = p.Descent
+		if step.Descent = p.Descent; p.Descent != nil && w.Log != nil {
+			step.Descent = &cityid.LogDescent{Path: p.Descent.Path, Root: p.Descent.Root} // the rest is in the log link
+		}
 	}
 	for i := range w.Transitions {
 		tr := &w.Transitions[i]

@@ -214,15 +214,17 @@ func (r *Result) says() string {
 	asOf := fmt.Sprintf("as of %s (height %d of %s)", r.AsOf.Time.Format("2006-01-02T15:04:05Z07:00"), r.AsOf.Height, r.AsOf.Chain)
 	if n := len(r.Zones); n > 1 {
 		last := &r.Zones[n-1]
-		asOf = "by the zone of " + last.Zone.String() + ", " + asOf
+		if r.Kind != cityid.AnswerReferral {
+			asOf = "by the zone of " + last.Zone.String() + ", " + asOf
+		}
 		if s := last.Record.Status; s != cityid.StatusActive {
 			asOf += "; the zone above says that " + last.Zone.String() + " is " + s.String()
 		}
-		if r.Kind == cityid.AnswerReferral {
-			return fmt.Sprintf("the zone of %s (chain %s) answers for %s, %s", last.Zone, last.Chain, r.Code, asOf)
-		}
 	}
 	switch {
+	case r.Kind == cityid.AnswerReferral:
+		last := &r.Zones[len(r.Zones)-1]
+		return fmt.Sprintf("the zone of %s (chain %s) answers for %s, %s", last.Zone, last.Chain, r.Code, asOf)
 	case r.Kind == cityid.AnswerChildren:
 		return fmt.Sprintf("%s has %s directly below it, %s", r.Code, count(len(r.Records), "code"), asOf)
 	case r.Kind == cityid.AnswerDescendants:

@@ -47,6 +47,16 @@ type want struct {
 	Revision  uint32         `json:"revision,omitempty"`
 	Records   []string       `json:"records,omitempty"`
 	There     []bool         `json:"there,omitempty"`
+	Zones     []wantZone     `json:"zones,omitempty"`
+}
+
+// wantZone is one zone of a way through several.
+type wantZone struct {
+	Zone   string         `json:"zone"`
+	Chain  string         `json:"chain"`
+	Height uint64         `json:"height,omitempty"`
+	Time   time.Time      `json:"time,omitzero"`
+	Status *cityid.Status `json:"status,omitempty"`
 }
 
 func (v *vector) options() verify.Options {
@@ -75,7 +85,20 @@ func (v *vector) check() (verify.Result, want) {
 	for _, e := range r.Entries {
 		w.There = append(w.There, e.Value != nil)
 	}
+	for i := range r.Zones {
+		if len(r.Zones) > 1 {
+			w.Zones = append(w.Zones, zoneOf(&r.Zones[i]))
+		}
+	}
 	return r, w
+}
+
+func zoneOf(z *verify.ZoneResult) wantZone {
+	w := wantZone{Zone: z.Zone.String(), Chain: z.Chain, Height: z.AsOf.Height, Time: z.AsOf.Time}
+	if z.Record != nil {
+		w.Status = &z.Record.Status
+	}
+	return w
 }
 
 // maker collects vectors.
@@ -118,6 +141,7 @@ func makeVectors(t testing.TB) map[string]*vector {
 	m.badTrust()
 	m.entries()
 	m.badEntries()
+	m.zones()
 	return m.list
 }
 

@@ -3,8 +3,10 @@
 package verify
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"time"
 
 	"cityid"
@@ -92,6 +94,9 @@ func (c *checker) checkDelegation() (string, *finding) {
 	}
 	if err := known.Checkpoint.Check(); err != nil {
 		return "", invalid(ReasonRecord, "the zone of %s: %v", record.Code, err)
+	}
+	if known.Anchored <= 0 || !known.Anchored.Valid() {
+		return "", invalid(ReasonRecord, "the zone of %s was anchored at an impossible time", record.Code)
 	}
 	for i, key := range [][]byte{cityid.RecordKey(record.Code), cityid.ZoneKey(record.Code)} {
 		root, f := rootOfEntry(key, c.step.Values[i], proofs[i])
@@ -187,6 +192,23 @@ func (c *checker) asked() []cityid.Code {
 		}
 	}
 	return codes
+}
+
+// checkApex checks that the zone does not deny its apex, whose record the zone
+// above has shown.
+func (c *checker) checkApex() *finding {
+	apex, denied := c.from.apex, false
+	switch c.b.Kind {
+	case cityid.AnswerRecord, cityid.AnswerHistory:
+		denied = c.b.Code == apex && len(c.b.Values) == 0
+	case cityid.AnswerEntries:
+		i := slices.IndexFunc(c.b.Keys, func(k cityid.Bytes) bool { return bytes.Equal(k, cityid.RecordKey(apex)) })
+		denied = i >= 0 && len(c.b.Values[i]) == 0
+	}
+	if denied && c.from.point != nil {
+		return invalid(ReasonRecord, "the zone of %s says that %s is not allocated, and the zone above shows that it is", apex, apex)
+	}
+	return nil
 }
 
 // unauthorized returns the codes about which the answer says something that a

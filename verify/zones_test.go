@@ -274,10 +274,9 @@ func TestZoneValidatorsChange(t *testing.T) {
 	wantVerdict(t, z.judge(t, other), verify.Invalid, verify.ReasonMalformed)
 }
 
-// A zone that was restored from an old copy signs with the same keys, and does
-// not go on from its checkpoint.
-func TestRestoredZone(t *testing.T) {
-	z, old := newZones(), newZones().city
+// restored is the city, restored from a copy made after block 9.
+func restored() *chain {
+	old := newZones().city
 	old.blocks, old.set = old.blocks[:9], names("e f g h")
 	old.state, old.now = old.at(9).state, old.at(9).header.Time.Add(7*time.Second)
 	old.log, old.nodes, old.pending = merkle.Log{}, map[[2]uint64]merkle.Hash{}, nil
@@ -288,6 +287,14 @@ func TestRestoredZone(t *testing.T) {
 	old.quiet(5)
 	old.change(func() { old.put(lamps, cityid.KindClass, "另外的灯") })
 	old.quiet(20)
+	return old
+}
+
+// A zone that was restored from an old copy signs with the same keys, and does
+// not go on from its checkpoint.
+func TestRestoredZone(t *testing.T) {
+	z := newZones()
+	old := restored()
 	head := len(old.blocks)
 	w := old.from(t, 12, head)
 	w.Point.Header = cityid.Digest(z.city.at(12).header.Hash())

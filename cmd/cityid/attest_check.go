@@ -147,8 +147,8 @@ func (c *checking) judge(trust *verify.TrustFile, data []byte) error {
 	base := trust.Latest()
 	if b, err := verify.Decode(data); err == nil {
 		base = trust.For(b)
-		if h, err := b.Answering(); err == nil && c.age == 0 {
-			o.At = h.Time
+		if at, err := verify.AnsweredAt(data); err == nil && c.age == 0 {
+			o.At = at
 		}
 	}
 	r := verify.CheckEncoded(base, data, o)

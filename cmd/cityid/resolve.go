@@ -261,6 +261,10 @@ func bundleArchive(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return notReadable(args[0], err)
 		}
+		at, err := verify.AnsweredAt(data)
+		if err != nil {
+			return notReadable(args[0], err)
+		}
 		c, err := f.connect()
 		if err != nil {
 			return err
@@ -277,7 +281,7 @@ func bundleArchive(f *flags) func(context.Context, []string) error {
 		if err != nil {
 			return hint(exitError{exitInvalid, fmt.Errorf("the node's link does not fit: %w", err)}, "the bundle is of another chain than the node's, or one of them is wrong: cityid verify tells about the bundle")
 		}
-		r := verify.Check(trust.Latest(), b, verify.Options{Now: time.Now(), At: header.Time, Code: old.Code, Kind: old.Kind})
+		r := verify.Check(trust.Latest(), b, verify.Options{Now: time.Now(), At: at, Code: old.Code, Kind: old.Kind})
 		if r.Verdict != verify.Valid {
 			return verdictError(r)
 		}

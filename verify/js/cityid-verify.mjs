@@ -1753,6 +1753,7 @@ class Checker {
       demand(fits, 'record', 'the record of ' + r.code + ' was made on another chain or later than the header');
     }
     if (this.next) return this.delegates();
+    this.apex();
     return plural(records.length, 'record') + ' of this chain, none newer than the header';
   }
 
@@ -1766,6 +1767,15 @@ class Checker {
     demand(nanosOf(time) < this.header.time + CLOCK_TOLERANCE, 'record', 'the checkpoint of ' + code + ' is ahead of the header that commits to it');
     if (fork) throw undecided('frozen', 'the zone of ' + code + ' is frozen: its validators signed two headers at height ' + fork.height);
     return code + ' is delegated to the chain ' + known.chain + ', last seen at height ' + height;
+  }
+
+  // apex checks that the zone does not deny its apex, whose record the zone above
+  // has shown.
+  apex() {
+    const { apex, point } = this.from;
+    const { kind, code, names, values } = this.bundle;
+    const denied = kind === 5 ? names.some((k, i) => k === recordKey(apex) && values[i].length === 0) : (kind === 1 || kind === 4) && code === apex && values.length === 0;
+    demand(!point || !denied, 'record', 'the zone of ' + apex + ' says that ' + apex + ' is not allocated, and the zone above shows that it is');
   }
 
   async zone() {
@@ -1832,7 +1842,7 @@ class Checker {
     let asOf = ', as of ' + stamp(this.header.time) + ' (height ' + this.asOf.height + ' of ' + this.asOf.chain + ')';
     const { zone, chain, record } = this.zones.at(-1);
     if (record) {
-      asOf = ', by the zone of ' + zone + asOf;
+      if (kind !== 6) asOf = ', by the zone of ' + zone + asOf;
       if (record.status !== 'active') asOf += '; the zone above says that ' + zone + ' is ' + record.status;
       if (kind === 6) return 'the zone of ' + zone + ' (chain ' + chain + ') answers for ' + code + asOf;
     }

@@ -43,6 +43,13 @@ type vector struct {
 		Allocated bool           `json:"allocated"`
 		Revision  uint32         `json:"revision"`
 		Records   []string       `json:"records"`
+		Zones     []struct {
+			Zone   string    `json:"zone"`
+			Chain  string    `json:"chain"`
+			Height uint64    `json:"height"`
+			Time   time.Time `json:"time"`
+			Status string    `json:"status"`
+		} `json:"zones"`
 	} `json:"want"`
 }
 
@@ -99,7 +106,27 @@ type judgement struct {
 	Records   json.RawMessage   `json:"records"`
 	Entries   json.RawMessage   `json:"entries"`
 	Learned   []json.RawMessage `json:"learned"`
+	Zones     []zoneJudgement   `json:"zones"`
 	Checks    []string          `json:"checks"`
+}
+
+// zoneJudgement is a zone of the way, as the driver gives it.
+type zoneJudgement struct {
+	Zone   string          `json:"zone"`
+	Chain  string          `json:"chain"`
+	Height string          `json:"height"`
+	Time   string          `json:"time"`
+	Record json.RawMessage `json:"record"`
+	Known  json.RawMessage `json:"known"`
+}
+
+// differs says whether a zone differs from that of Go.
+func (j *zoneJudgement) differs(z *verify.ZoneResult) bool {
+	height, at := "", ""
+	if z.AsOf.Chain != "" {
+		height, at = strconv.FormatUint(z.AsOf.Height, 10), z.AsOf.Time.Format(time.RFC3339Nano)
+	}
+	return j.Zone != z.Zone.String() || j.Chain != z.Chain || j.Height != height || j.Time != at || !sameJSON(j.Record, z.Record) || !sameJSON(j.Known, z.Known)
 }
 
 // differs says in what a judgement differs from that of Go, or "". Of the times
@@ -110,7 +137,7 @@ func (j *judgement) differs(r verify.Result) string {
 	}
 	var checks []string
 	for _, c := range r.Checks {
-		checks = append(checks, c.Name+" "+[...]string{"undecided", "ok", "failed"}[c.Verdict])
+		checks = append(checks, strings.TrimSpace(c.Zone.String()+" "+c.Name+" "+[...]string{"undecided", "ok", "failed"}[c.Verdict]))
 	}
 	if !slices.Equal(checks, j.Checks) {
 		return fmt.Sprintf("checks %q, want %q", j.Checks, checks)
@@ -136,6 +163,14 @@ func (j *judgement) differs(r verify.Result) string {
 		// Keys of unknown algorithms have no text form that could be compared.
 		if len(j.Learned) != len(r.Learned) || !sameJSON(j.Learned[i], r.Learned[i]) && !bytes.Contains(j.Learned[i], []byte("algorithm-")) {
 			return "learned versions"
+		}
+	}
+	if len(j.Zones) != len(r.Zones) {
+		return fmt.Sprintf("zones %+v, want %+v", j.Zones, r.Zones)
+	}
+	for i := range r.Zones {
+		if j.Zones[i].differs(&r.Zones[i]) {
+			return fmt.Sprintf("zone %+v, want %+v", j.Zones[i], r.Zones[i])
 		}
 	}
 	if !sameJSON(j.Record, r.Record) || !sameJSON(j.Records, r.Records) && len(r.Records)+len(j.Records) > 2 {

@@ -18,12 +18,13 @@ const judge = async (trust, bundle, options) => {
   const r = await m.checkBundle(trust, bundle, options);
   const last = r.checks.at(-1);
   if (r.verdict === 'valid' && (r.reason || r.checks.some((c) => c.outcome !== 'ok'))) throw new Error('valid, in spite of a check');
-  if (r.verdict === 'invalid' && (r.record || r.records.length || r.entries.length || r.allocated || r.asOf || last.outcome !== 'failed')) throw new Error('invalid, with an answer');
+  if (r.verdict === 'invalid' && (r.record || r.records.length || r.entries.length || r.allocated || r.asOf || r.zones.length || last.outcome !== 'failed')) throw new Error('invalid, with an answer');
   return {
     verdict: r.verdict, reason: r.reason, message: r.message, height: r.asOf ? String(r.asOf.height) : '', time: r.asOf ? r.asOf.time : '',
     trust: r.trust.version, trustHash: r.trust.hash, allocated: r.allocated, absent: r.absent, record: r.record, records: r.records,
     entries: r.entries.map((e) => ({ key: base64(e.key), value: e.value ? base64(e.value) : undefined })), learned: r.learned,
-    checks: r.checks.map((c) => c.name + ' ' + c.outcome),
+    zones: r.zones.map((z) => ({ zone: z.zone, chain: z.chain, height: z.asOf ? String(z.asOf.height) : '', time: z.asOf ? z.asOf.time : '', record: z.record, known: z.known })),
+    checks: r.checks.map((c) => (c.zone + ' ' + c.name + ' ' + c.outcome).trim()),
   };
 };
 
