@@ -85,7 +85,9 @@ func (m *zoneMaker) known(change func(*cityid.Record, *cityid.Zone)) *verify.Bun
 
 func (m *zoneMaker) goodAnswers() {
 	t, s := m.t, m.city.before(40)
-	good := func(name, description string, b *verify.Bundle) *vector { return m.add(name, description, b, verify.Valid, "") }
+	good := func(name, description string, b *verify.Bundle) *vector {
+		return m.add(name, description, b, verify.Valid, "")
+	}
 	good("record", "a record of a city's zone, by the root", m.lamp())
 	good("absence", "a code that the city's zone did not allocate", m.absent())
 	good("children", "the codes directly below a department of the city", m.join(t, m.refer(t, city+".01"), listing(t, m.way(), s, city+".01", cityid.AnswerChildren)))
@@ -108,7 +110,9 @@ func (m *zoneMaker) goodAnswers() {
 
 func (m *zoneMaker) goodWays() {
 	t := m.t
-	good := func(name, description string, b *verify.Bundle) *vector { return m.add(name, description, b, verify.Valid, "") }
+	good := func(name, description string, b *verify.Bundle) *vector {
+		return m.add(name, description, b, verify.Valid, "")
+	}
 	from := func(height int) *verify.Bundle {
 		z := newZones()
 		z.root.change(func() { z.root.delegate(city, z.city, z.city.checkpoint(height), nil) })
@@ -350,7 +354,9 @@ func (m *zoneMaker) badSteps() {
 		b.Steps[0].Proof = cityid.MustMarshal(proofs[:1])
 	})
 	forged := newZones()
-	forged.city.change(func() { forged.city.write(cityid.RecordKey(cityid.MustParse(lamps)), m.root.state.values[string(cityid.RecordKey(cityid.MustParse("MA.156.1303")))]) })
+	forged.city.change(func() {
+		forged.city.write(cityid.RecordKey(cityid.MustParse(lamps)), m.root.state.values[string(cityid.RecordKey(cityid.MustParse("MA.156.1303")))])
+	})
 	forged.city.quiet(1)
 	foreign := forged.join(t, m.refer(t, lamps), record(t, forged.city.from(t, 12, 42), forged.city.before(42), lamps))
 	m.add("record-other", "a record of the root's chain at a key of the city's", foreign, verify.Invalid, verify.ReasonRecord)
