@@ -120,11 +120,16 @@ func (m *zoneMaker) goodWays() {
 		return z.join(t, referral(t, z.root.way(t, 1, 1, 42), z.root.before(42), lamps, city), record(t, z.city.from(t, height, 40), z.city.before(40), lamps))
 	}
 	good("genesis", "the checkpoint is the city's genesis", from(0))
+	z := newZones()
+	z.root.change(func() { z.root.delegate(city, z.city, z.city.checkpoint(0), nil) })
+	z.root.quiet(1)
+	first := z.join(t, referral(t, z.root.way(t, 1, 1, 42), z.root.before(42), city, city), record(t, z.city.from(t, 0, 1), z.city.before(1), city))
+	good("first-block", "the header of height 1, which has the genesis time, after the city's genesis", first)
 	good("own-header", "the head is the checkpoint's own header", from(40))
 	good("no-transaction", "no transaction since the checkpoint: the block log is still the checkpoint's own", m.join(t, m.refer(t, lamps), record(t, m.city.from(t, 12, 18), m.city.before(18), lamps)))
 	good("log", "the city's answer of an earlier block, by a link in its block log", m.join(t, m.refer(t, lamps), record(t, m.city.link(t, m.way(), 14), m.city.before(14), lamps)))
 	good("log-checkpoint", "the same with the checkpoint's own header as the one that answers", m.join(t, m.refer(t, lamps), record(t, m.city.link(t, m.way(), 12), m.city.before(12), lamps)))
-	z := newZones()
+	z = newZones()
 	z.city.validators(names("e f g n"))
 	z.city.quiet(5)
 	z.city.validators(names("n o p q"))
@@ -298,6 +303,9 @@ func (m *zoneMaker) badForms() {
 	change("validators-superfluous", "the checkpoint's validators where the head is signed by them", m.join(t, m.refer(t, lamps), record(t, m.city.from(t, 12, 30), m.city.before(30), lamps)), verify.ReasonMalformed, func(b *verify.Bundle) {
 		b.Steps[1].Validators = must(names("e f g h").validators().MarshalBinary())
 	})
+	change("validators-moved", "the head's validators given as the checkpoint's", b, verify.ReasonMalformed, func(b *verify.Bundle) {
+		b.Steps[1].Validators, b.Steps[1].Head.Validators = b.Steps[1].Head.Validators, nil
+	})
 	change("validators-first", "validators of a checkpoint in the first step", b, verify.ReasonMalformed, func(b *verify.Bundle) { b.Steps[0].Validators = b.Steps[1].Head.Validators })
 	change("transition-backwards", "a transition that is not above the checkpoint", b, verify.ReasonMalformed, func(b *verify.Bundle) {
 		l := record(t, m.city.from(t, 9, 12), m.city.before(12), lamps).Steps[0].Head
@@ -353,6 +361,11 @@ func (m *zoneMaker) badSteps() {
 		must(0, cityid.Unmarshal(b.Steps[0].Proof, &proofs))
 		b.Steps[0].Proof = cityid.MustMarshal(proofs[:1])
 	})
+	change("step-proofs-three", "three proofs where two are wanted", m.lamp(), verify.Invalid, verify.ReasonMalformed, func(b *verify.Bundle) {
+		proofs := make([]cityid.Bytes, 2)
+		must(0, cityid.Unmarshal(b.Steps[0].Proof, &proofs))
+		b.Steps[0].Proof = cityid.MustMarshal(append(proofs, proofs[0]))
+	})
 	forged := newZones()
 	forged.city.change(func() {
 		forged.city.write(cityid.RecordKey(cityid.MustParse(lamps)), m.root.state.values[string(cityid.RecordKey(cityid.MustParse("MA.156.1303")))])
@@ -360,6 +373,10 @@ func (m *zoneMaker) badSteps() {
 	forged.city.quiet(1)
 	foreign := forged.join(t, m.refer(t, lamps), record(t, forged.city.from(t, 12, 42), forged.city.before(42), lamps))
 	m.add("record-other", "a record of the root's chain at a key of the city's", foreign, verify.Invalid, verify.ReasonRecord)
+	bare := newChain("root-1aaa", cityid.MustParse("MA.156"), names("a b c d"))
+	bare.write([]byte("k1\x00"), []byte{1})
+	bare.quiet(40)
+	m.add("apex-none", "a root without a record of its apex, which no zone above contradicts", record(t, bare.way(t, 1, 1, 40), bare.before(40), "MA.156"), verify.Valid, "")
 	m.add("apex-denied", "the city's zone says that its apex is not allocated, and the root shows that it is", m.denied(false), verify.Invalid, verify.ReasonRecord)
 	m.add("apex-denied-entries", "the same in an answer about entries", m.denied(true), verify.Invalid, verify.ReasonRecord)
 }
