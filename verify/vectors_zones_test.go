@@ -248,6 +248,12 @@ func (m *zoneMaker) badDescents() {
 	change("descent-quiet-root", "the root of the block log, which is the checkpoint's", quiet, verify.ReasonMalformed, func(s *verify.Step) { s.Descent.Root = m.city.before(18).log.Root })
 	change("descent-quiet-size", "a block log that does not reach the checkpoint and is smaller than its own", quiet, verify.ReasonDescent, func(s *verify.Step) { s.Descent.Size-- })
 	linked := m.join(t, m.refer(t, lamps), record(t, m.city.link(t, m.way(), 14), m.city.before(14), lamps))
+	change("descent-quiet-size-none", "the same without a size", quiet, verify.ReasonMalformed, func(s *verify.Step) { s.Descent.Size = 0 })
+	z := newZones()
+	z.city.pending = []header.Hash{{1}, {2}} // as if they were blocks
+	z.city.change(func() { z.city.write([]byte("k7\x00"), []byte{7}) })
+	z.city.quiet(1)
+	m.add("log-beyond", "a block log, in the state itself, of more blocks than there are", m.join(t, m.refer(t, lamps), record(t, z.city.from(t, 12, 42), z.city.before(42), lamps)), verify.Invalid, verify.ReasonProof)
 	change("descent-twice", "the block log given in the link and again", linked, verify.ReasonMalformed, func(s *verify.Step) { s.Descent.First, s.Descent.Size = s.Log.First, s.Log.Size })
 	change("descent-twice-proof", "the proof of the block log given in the link and again", linked, verify.ReasonMalformed, func(s *verify.Step) { s.Descent.Proof = s.Log.Proof })
 	m.genesisDescents(change)
@@ -419,8 +425,8 @@ func (m *zoneMaker) badKnown() {
 		{"checkpoint-ahead", "a checkpoint ahead of the root's header", verify.Invalid, verify.ReasonRecord, func(_ *cityid.Record, z *cityid.Zone) { z.Checkpoint.Time += 3600 }},
 		{"checkpoint-incomplete", "a checkpoint with a height and no header", verify.Invalid, verify.ReasonRecord, func(_ *cityid.Record, z *cityid.Zone) { z.Checkpoint.Header = cityid.Digest{} }},
 		{"checkpoint-log", "a checkpoint with a block log of blocks to come", verify.Invalid, verify.ReasonRecord, func(_ *cityid.Record, z *cityid.Zone) { z.Checkpoint.Log.Size = 12 }},
-		{"checkpoint-height", "a checkpoint at a height that no chain has", verify.Invalid, verify.ReasonRecord, func(_ *cityid.Record, z *cityid.Zone) { z.Checkpoint.Height = math.MaxInt64 }},
-		{"checkpoint-height-huge", "the same at twice that height", verify.Invalid, verify.ReasonRecord, func(_ *cityid.Record, z *cityid.Zone) { z.Checkpoint.Height = 1<<63 + 12 }},
+		{"checkpoint-height", "a checkpoint at a height that no chain has", verify.Invalid, verify.ReasonRecord, func(_ *cityid.Record, z *cityid.Zone) { z.Checkpoint.Height = math.MaxInt64 + 1 }},
+		{"checkpoint-height-huge", "the same, with the height of a block if one bit is left out", verify.Invalid, verify.ReasonRecord, func(_ *cityid.Record, z *cityid.Zone) { z.Checkpoint.Height = 1<<63 + 12 }},
 		{"checkpoint-validators", "a checkpoint that names other validators as the next", verify.Undecided, verify.ReasonNotConnected, func(_ *cityid.Record, z *cityid.Zone) { z.Checkpoint.Next[0] ^= 1 }},
 		{"checkpoint-header", "a checkpoint with another header, as after a fork", verify.Invalid, verify.ReasonDescent, func(_ *cityid.Record, z *cityid.Zone) { z.Checkpoint.Header[0] ^= 1 }},
 		{"anchored-never", "a zone that was anchored before all time", verify.Invalid, verify.ReasonRecord, func(_ *cityid.Record, z *cityid.Zone) { z.Anchored = math.MinInt64 }},

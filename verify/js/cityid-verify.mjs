@@ -1344,7 +1344,7 @@ function checkKnown(z, apex) {
   const want = (condition, message) => demand(condition, 'record', 'the zone of ' + apex + ': ' + message);
   const { height, time, header, next_validators: next, validators, log } = z.checkpoint;
   const [h, first, size] = [height, log.first, log.size].map(BigInt);
-  want(timeOf(time) > 0 && isTime(time) && next && h < MAX_INT64, 'checkpoint: a height, a time and the next validators must be given');
+  want(timeOf(time) > 0 && isTime(time) && next && h <= MAX_INT64, 'checkpoint: a height, a time and the next validators must be given');
   want((h === 0n) === !header && (h === 0n) === !validators, 'checkpoint: a height goes with a header and its validators');
   want((size === 0n) === !log.root && (size === 0n) === (first === 0n), 'checkpoint: a block log has a first height, a size and a root, or none of them');
   want(size === 0n || first <= h && size <= h - first, 'checkpoint: the state before its height can not hold such a block log');
