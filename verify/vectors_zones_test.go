@@ -312,6 +312,10 @@ func (m *zoneMaker) badForms() {
 	change("validators-moved", "the head's validators given as the checkpoint's", b, verify.ReasonMalformed, func(b *verify.Bundle) {
 		b.Steps[1].Validators, b.Steps[1].Head.Validators = b.Steps[1].Head.Validators, nil
 	})
+	twoMore := record(t, m.c.way(t, 1, 1, 17), m.c.before(17), city)
+	m.maker.add("bad-zones-validators-trust", "the trust root's own validators in the first step, given as a checkpoint's", 1, mutate(t, twoMore, func(b *verify.Bundle) {
+		b.Steps[0].Validators = must(m.c.at(1).set.validators().MarshalBinary())
+	}), 17, verify.Invalid, verify.ReasonMalformed)
 	change("validators-first", "validators of a checkpoint in the first step", b, verify.ReasonMalformed, func(b *verify.Bundle) { b.Steps[0].Validators = b.Steps[1].Head.Validators })
 	change("transition-backwards", "a transition that is not above the checkpoint", b, verify.ReasonMalformed, func(b *verify.Bundle) {
 		l := record(t, m.city.from(t, 9, 12), m.city.before(12), lamps).Steps[0].Head

@@ -50,7 +50,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"freeport": freePort, "await": await, "exits": exits, "awaitoutput": awaitOutput, "flipbytes": flipBytes, "rows": rows, "awaitsize": awaitSize, "extract": extract, "swap": swap,
-			"reportlink": reportLink, "flipreceipt": flipReceipt, "forgereceipt": forgeReceipt, "fetch": fetch, "policy": writePolicy, "field": field,
+			"reportlink": reportLink, "flipreceipt": flipReceipt, "forgereceipt": forgeReceipt, "fetch": fetch, "policy": writePolicy, "field": field, "vector": vector,
 		},
 	}
 	testscript.Run(t, p)

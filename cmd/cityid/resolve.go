@@ -152,7 +152,15 @@ func verdictError(r verify.Result) error {
 	err := exitError{exitUndecided, fmt.Errorf("undecided: %s (%s)", r.Message, r.Reason)}
 	switch r.Reason {
 	case verify.ReasonStale:
-		return hint(err, "get the bundle anew, or ask what held then: --at %s", r.AsOf.Time.UTC().Format(time.RFC3339))
+		at := r.AsOf.Time
+		for i := range r.Zones {
+			if t := r.Zones[i].AsOf.Time; t.After(at) {
+				at = t
+			}
+		}
+		return hint(err, "get the bundle anew, or ask what held then: --at %s", at.UTC().Format(time.RFC3339))
+	case verify.ReasonFrozen:
+		return hint(err, "ask again once the code and the one above it have decided which branch of its chain goes on")
 	case verify.ReasonOtherTrust, verify.ReasonTrustExpired, verify.ReasonNotConnected:
 		return hint(err, "cityid trust update brings your trust root up to date, if the network is the one you pinned")
 	}
@@ -414,13 +422,40 @@ func resultTable(lang string, r *verify.Result) *table {
 		}
 		row("lists", strings.TrimSpace(x.Code.String()+" "+x.Content.Names.Get("zh")))
 	}
+	t.rows = append(t.rows, zoneRows(r)...)
 	for _, c := range r.Checks {
-		row("checked "+c.Name, c.Verdict.String()+": "+c.Detail)
+		name := "checked " + c.Name
+		if !c.Zone.IsZero() {
+			name += " of " + c.Zone.String()
+		}
+		row(name, c.Verdict.String()+": "+c.Detail)
 	}
 	if r.Trust != nil {
 		row("trust root", fmt.Sprintf("version %d of %s", r.Trust.Statement.Version, r.Trust.Statement.Zone))
 	}
 	return t
+}
+
+// zoneRows tell of the zones of a way that leads through several: as of when each
+// was shown, and what status its apex has in the zone above.
+func zoneRows(r *verify.Result) (rows [][]string) {
+	if len(r.Zones) < 2 {
+		return nil
+	}
+	for i := range r.Zones {
+		z := &r.Zones[i]
+		says := "chain " + z.Chain
+		if z.AsOf.Time.IsZero() {
+			says += ", to be asked next"
+		} else {
+			says += fmt.Sprintf(", as of %s (height %d)", z.AsOf.Time.UTC().Format(time.RFC3339), z.AsOf.Height)
+		}
+		if z.Record != nil {
+			says += "; the zone above says: " + z.Record.Status.String()
+		}
+		rows = append(rows, []string{"zone of " + z.Zone.String(), says})
+	}
+	return rows
 }
 
 func trustCommand() *command {

@@ -56,7 +56,11 @@ type verdictView struct {
 	Absent   bool
 	AsOf     time.Time
 	Height   uint64
+	Zones    []zoneView // that the proof leads through, if there are several
 }
+
+// zoneView is one zone of a proof that leads through several.
+type zoneView struct{ Code, Text, Above string }
 
 type checkView struct{ Class, Name, Detail string }
 
@@ -153,10 +157,13 @@ func (pg *page) judge(data *verifyData, bundle []byte, code cityid.Code) error {
 		c.Name = pg.T("verify.js.check." + strings.ReplaceAll(f.Name, " ", "-"))
 		v.Checks = append(v.Checks, c)
 	}
+	v.Zones = pg.zonesOf(&r)
 	switch {
 	case r.Verdict != verify.Valid:
 		v.Sentence = pg.T("verify.js.reason." + string(r.Reason))
 		v.Remedy = pg.T("verify.js.remedy." + v.Verdict)
+	case r.Kind == cityid.AnswerReferral:
+		v.Sentence = pg.T("verify.js.referral", r.Code.String(), r.Zones[len(r.Zones)-1].Zone.String())
 	case r.Kind == cityid.AnswerEntries:
 		v.Sentence = pg.T("verify.js.entries", len(r.Entries))
 	case r.Kind != cityid.AnswerRecord:
@@ -169,6 +176,25 @@ func (pg *page) judge(data *verifyData, bundle []byte, code cityid.Code) error {
 	}
 	data.Result = v
 	return nil
+}
+
+// zonesOf describes the zones that a proof leads through, if there are several.
+func (pg *page) zonesOf(r *verify.Result) (list []zoneView) {
+	if len(r.Zones) < 2 {
+		return nil
+	}
+	for i := range r.Zones {
+		z := &r.Zones[i]
+		v := zoneView{Code: z.Zone.String(), Text: pg.T("verify.js.zone.next", z.Chain)}
+		if !z.AsOf.Time.IsZero() {
+			v.Text = pg.T("verify.js.zone.asof", z.Chain, pg.Moment(z.AsOf.Time), grouped(z.AsOf.Height))
+		}
+		if z.Record != nil && z.Record.Status != cityid.StatusActive {
+			v.Above = pg.T("verify.js.above." + z.Record.Status.String())
+		}
+		list = append(list, v)
+	}
+	return list
 }
 
 // verifyCertificate checks a certificate by the keys in proven records of its

@@ -44,7 +44,7 @@ func TestVerifyText(t *testing.T) {
 		"MA.156.1301": "MA.156.1301 stands for Shijiazhuang (City)", sjz.Display(): "MA.156.1301 stands for Shijiazhuang (City)",
 		"https://id.example/ma.156.1301.01": "MA.156.1301.01 stands for Urban Management",
 		"MA.156.9999":                       "It is proven that MA.156.9999 was never allocated",
-		"MA.999":                            "This network does not answer for that code",
+		"MA.999":                            "Another zone or network answers for that code",
 		"hello world":                       "This is no code, label or certificate",
 		"HTTPS://EVIL.EXAMPLE/MA.156.1301":  "not where this system",
 	} {

@@ -69,14 +69,27 @@ async function bundleOf(code) {
 
 // judgement turns a result of the verifier into what is shown.
 function judgement(r, code) {
-  const out = { verdict: r.verdict, checks: r.checks.map((c) => ({ name: say("check." + c.name.replaceAll(" ", "-")), outcome: c.outcome, detail: c.detail })), asOf: r.asOf };
+  const out = { verdict: r.verdict, checks: r.checks.map((c) => ({ name: say("check." + c.name.replaceAll(" ", "-")), outcome: c.outcome, detail: c.detail, zone: c.zone })), asOf: r.asOf, zones: zonesOf(r) };
   if (r.verdict !== "valid") return { ...out, sentence: say("reason." + r.reason), remedy: say("remedy." + r.verdict) };
+  if (r.kind === "referral") return { ...out, sentence: say("referral", r.code, r.zones.at(-1).zone) };
   if (r.kind === "entries") return { ...out, sentence: say("entries", r.entries.length) };
   if (r.kind !== "record") return { ...out, sentence: say("listing", r.code, (r.records || []).length) };
   if (r.absent) return { ...out, sentence: say("absent", r.code) };
   const names = r.record.names || r.record.content?.names || {};
   const name = names[given.lang] || Object.values(names)[0] || "";
   return { ...out, sentence: say("record", r.code, name || r.code, say("kind." + r.record.kind)), code: r.code, name: name || r.code };
+}
+
+const moment = (time) => new Date(time).toLocaleString(given.lang === "zh" ? "zh-CN" : "en-GB");
+
+// zonesOf describes the zones that a proof leads through, if there are several.
+function zonesOf(r) {
+  if (r.zones.length < 2) return [];
+  return r.zones.map((z) => ({
+    code: z.zone,
+    text: z.asOf ? say("zone.asof", z.chain, moment(z.asOf.time), z.asOf.height) : say("zone.next", z.chain),
+    above: z.record && z.record.status !== "active" ? say("above." + z.record.status) : "",
+  }));
 }
 
 async function checkCode(code) {
@@ -153,10 +166,15 @@ function show(v) {
   const panel = element("div", { class: "panel " + tone }, element("h2", {}, say("verdict." + v.verdict)), element("p", { class: "verdict-sentence" }, v.sentence));
   if (v.code) panel.append(element("p", {}, element("a", { href: `/${given.lang}/code/${v.code}` }, v.name), " · ", element("code", {}, v.code)));
   if (v.remedy) panel.append(element("p", {}, v.remedy));
-  if (v.asOf?.time && v.verdict === "valid") panel.append(element("p", { class: "small" }, say("asof", new Date(v.asOf.time).toLocaleString(given.lang === "zh" ? "zh-CN" : "en-GB"), v.asOf.height)));
+  if (v.asOf?.time && v.verdict === "valid") panel.append(element("p", { class: "small" }, say("asof", moment(v.asOf.time), v.asOf.height)));
+  if (v.zones?.length) {
+    panel.append(element("p", { class: "small", id: "zones-head" }, say("zones")));
+    panel.append(element("ol", { class: "small", "aria-labelledby": "zones-head" }, ...v.zones.map((z) =>
+      element("li", {}, element("code", {}, z.code), " · " + z.text, z.above ? " " : "", z.above ? element("strong", {}, z.above) : ""))));
+  }
   panel.append(element("p", { class: "small", id: "checked-here" }, say("by.browser")));
   const list = element("ul", { class: "check-list" }, ...v.checks.map((c) => {
-    const row = element("li", { class: { ok: "good", failed: "bad", undecided: "warn" }[c.outcome] || "warn" }, c.name);
+    const row = element("li", { class: { ok: "good", failed: "bad", undecided: "warn" }[c.outcome] || "warn" }, c.zone ? c.name + " · " + c.zone : c.name);
     if (c.detail) row.append(element("details", {}, element("summary", {}, say("detail")), element("p", { class: "small mono" }, c.detail)));
     return row;
   }));
