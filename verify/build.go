@@ -324,8 +324,8 @@ func (w *Way) step(t header.Trusted) (*Step, error) {
 }
 
 // Descent returns the way from its point to its head, as operations on the zone
-// in the one above carry it.
-func (w *Way) Descent() (*cityid.Descent, error) {
+// in the one above carry it: with whole, the head's header has its app hash.
+func (w *Way) Descent(whole bool) (*cityid.Descent, error) {
 	if w.Point == nil {
 		return nil, errors.New("descent: the way does not begin at a checkpoint")
 	}
@@ -336,6 +336,11 @@ func (w *Way) Descent() (*cityid.Descent, error) {
 	step, err := w.step(t)
 	if err != nil {
 		return nil, err
+	}
+	if whole {
+		if step.Head.Header, err = header.EncodeStripped(w.Head.Header, true); err != nil {
+			return nil, err
+		}
 	}
 	return &cityid.Descent{Validators: step.Validators, Transitions: step.Transitions, Head: step.Head}, nil
 }

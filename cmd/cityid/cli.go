@@ -278,7 +278,7 @@ func exitCode(err error) int {
 		return exitNotFound
 	case cityid.ErrNotPermitted, cityid.ErrSignature, cityid.ErrPossession:
 		return exitNotPermitted
-	case cityid.ErrConflict, cityid.ErrExists, cityid.ErrStale, cityid.ErrClosed, cityid.ErrReplayed:
+	case cityid.ErrConflict, cityid.ErrExists, cityid.ErrStale, cityid.ErrClosed, cityid.ErrReplayed, cityid.ErrDelegated:
 		return exitConflict
 	case cityid.ErrFull, cityid.ErrRetry, cityid.ErrUnavailable:
 		return exitUnreachable

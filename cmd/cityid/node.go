@@ -89,6 +89,8 @@ type startFlags struct {
 	serve     serving
 	desk      deskFlags
 	fast      fastFlags
+	upstreams list
+	relay     time.Duration
 	peers     list
 	allowed   list
 	siteNames list
@@ -121,6 +123,8 @@ func (n *startFlags) setup(f *flags) {
 	f.IntVar(&cfg.Snapshots, "snapshots", chain.DefaultSnapshots, "after how many blocks to take a new snapshot for others to begin with; 0 for none")
 	f.IntVar(&cfg.KeepBlocks, "keep-blocks", 0, "how many blocks to keep with their transactions, at least 10000; of older ones headers and signatures alone. 0 for all")
 	n.fast.setup(f)
+	f.Var(&n.upstreams, "upstream", "`address` of a node of the zone above, to which checkpoints of this zone are brought; several times for several")
+	f.DurationVar(&n.relay, "checkpoint-interval", chain.DefaultRelayInterval, "how old the last checkpoint may become before a new one is brought to the zone above; at least 10s")
 	f.BoolVar(&s.NoIndex, "no-index", false, "keep no search index and answer no searches; only with --no-pages")
 	s.Data.setup(f)
 	f.StringVar(&s.Admin, "admin-listen", "", "`address` of loopback on which to tell whoever runs the node how it is: /livez, /readyz, /metrics, /debug/pprof")
@@ -169,6 +173,9 @@ func (n *startFlags) check(dir string) (err error) {
 	if cfg.KeepBlocks != 0 && cfg.KeepBlocks < chain.MinKeepBlocks {
 		return usagef("--keep-blocks %d: want %d or more, or 0 for all", cfg.KeepBlocks, chain.MinKeepBlocks)
 	}
+	if n.relay < 10*time.Second {
+		return usagef("--checkpoint-interval %s: want 10s or more", n.relay)
+	}
 	if cfg.Snapshots < 0 {
 		return usagef("--snapshots %d: want 0 or more", cfg.Snapshots)
 	}
@@ -213,8 +220,29 @@ func nodeStart(f *flags) func(context.Context, []string) error {
 			return explainSettings(err, settings)
 		}
 		n.chain.Logger, n.serve.Log = log, log
-		return f.runNode(ctx, n.chain, &n.serve)
+		relay, err := n.newRelay(f)
+		if err != nil {
+			return explainSettings(err, settings)
+		}
+		return f.runNode(ctx, n.chain, &n.serve, relay)
 	}
+}
+
+// newRelay returns what keeps the node's zone and the one above in step; nil if no
+// node of that is given.
+func (n *startFlags) newRelay(f *flags) (*chain.Relay, error) {
+	if len(n.upstreams) == 0 {
+		return nil, nil
+	}
+	r := &chain.Relay{Interval: n.relay, Logger: n.chain.Logger}
+	for _, address := range n.upstreams {
+		c, err := f.clientOf(address, 0)
+		if err != nil {
+			return nil, err
+		}
+		r.Above = append(r.Above, c)
+	}
+	return r, nil
 }
 
 // deskFlags are what makes the pages those of an institution.
@@ -287,7 +315,7 @@ func (d *deskFlags) reader(ctx context.Context, f *flags, flag, name string) (*k
 }
 
 // runNode opens and starts a node and answers until ctx ends.
-func (f *flags) runNode(ctx context.Context, cfg chain.Config, s *serving) (err error) {
+func (f *flags) runNode(ctx context.Context, cfg chain.Config, s *serving, relay *chain.Relay) (err error) {
 	tell := newAdmin(cfg.Home, cfg.Heartbeat)
 	if s.Admin != "" {
 		stop, err := tell.start(ctx, s.Admin, s.Log)
@@ -305,6 +333,7 @@ func (f *flags) runNode(ctx context.Context, cfg chain.Config, s *serving) (err 
 	if err := n.Start(); err != nil {
 		return explainOpen(err, cfg.Home)
 	}
+	defer f.startRelay(ctx, n, relay)()
 	err = s.serve(ctx, n, func(a net.Addr) {
 		tell.answering.Store(true)
 		f.talk("node %s answers at %s", n.ID(), publicAddress(a, s.Cert != ""))
@@ -316,6 +345,24 @@ func (f *flags) runNode(ctx context.Context, cfg chain.Config, s *serving) (err 
 		return explainUpgrade(err, cfg.Home)
 	}
 	return err
+}
+
+// startRelay relays until what it returns is called. A zone with another above it
+// whose nodes are not given goes on, but nobody sees its checkpoints.
+func (f *flags) startRelay(ctx context.Context, n *chain.Node, relay *chain.Relay) (stop func()) {
+	page, err := n.Zones(ctx, cityid.ZoneQuery{Limit: 1})
+	below := err == nil && page.Upstream != nil
+	if relay == nil && below {
+		f.talk("this zone lies below that of %s, and no node of that is given: somebody else must bring its checkpoints there (--upstream)", page.Upstream.Zone)
+	}
+	if relay == nil || !below {
+		return func() {}
+	}
+	relay.Local = n.Local
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); relay.Run(ctx) }()
+	return func() { cancel(); <-done }
 }
 
 // explainOpen adds what to do about a node that does not open.

@@ -48,6 +48,9 @@ type nodeConfig struct {
 	FastFrom    []string `json:"fast_from,omitempty" flag:"fast-from"`
 	FastTrust   *string  `json:"fast_trust,omitempty" flag:"fast-trust" is:"file"`
 
+	Upstreams          []string `json:"upstreams,omitempty" flag:"upstream"`
+	CheckpointInterval *string  `json:"checkpoint_interval,omitempty" flag:"checkpoint-interval"`
+
 	NoPages   *bool    `json:"no_pages,omitempty" flag:"no-pages"`
 	NoIndex   *bool    `json:"no_index,omitempty" flag:"no-index"`
 	Origin    *string  `json:"origin,omitempty" flag:"origin"`

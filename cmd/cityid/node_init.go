@@ -36,6 +36,7 @@ type initFlags struct {
 	names, members, intake list
 	threshold              int
 	plan, owner, address   string
+	keysOnly               bool
 	officers               officerFlags
 	secret                 secrets
 	links                  linkFlags
@@ -107,6 +108,7 @@ func nodeInit(f *flags) func(context.Context, []string) error {
 	n := &initFlags{flags: f}
 	f.StringVar(&n.genesis, "genesis", "", "genesis `file` of the network to join")
 	f.StringVar(&n.expect, "expect", "", "with --genesis: the `hash` it must have; any other is refused")
+	f.BoolVar(&n.keysOnly, "keys-only", false, "make the node's keys alone, and show them: for a validator of a zone that is founded elsewhere")
 	f.StringVar(&n.plan, "plan", "", "make this institution's part for the plan in this `file`")
 	f.StringVar(&n.owner, "owner", "", "with --plan: the institution's `code`")
 	f.StringVar(&n.address, "address", "", "with --plan: `host:port` at which the other nodes reach this one")
@@ -125,6 +127,9 @@ func nodeInit(f *flags) func(context.Context, []string) error {
 			return usagef("want the folder of the new node")
 		}
 		given := 0
+		if n.keysOnly {
+			given++
+		}
 		for _, x := range []string{n.genesis, n.plan, n.zone} {
 			if x != "" {
 				given++
@@ -132,11 +137,13 @@ func nodeInit(f *flags) func(context.Context, []string) error {
 		}
 		switch {
 		case given != 1:
-			return usagef("either make a part for a network with --plan FILE, or join one with --genesis FILE, or found one alone with --zone CODE")
+			return usagef("either make a part for a network with --plan FILE, or join one with --genesis FILE, or found one alone with --zone CODE, or make keys with --keys-only")
 		case n.expect != "" && n.genesis == "":
 			return usagef("--expect goes with --genesis")
 		case len(n.links.parts) > 0 && n.genesis == "":
 			return usagef("--part goes with --genesis: before there is one, nobody knows who the others are")
+		case n.keysOnly:
+			return n.makeKeys(args[0])
 		case n.plan != "":
 			return n.makePart(ctx, args[0])
 		case n.genesis != "":
@@ -167,6 +174,19 @@ func newHome(dir string) (chain.Identity, error) {
 		return id, hint(exitError{exitConflict, err}, "the folder holds a part of a node's keys, perhaps of an init that was interrupted; if no node ever ran with them, remove it and begin again")
 	}
 	return id, nil
+}
+
+// makeKeys makes a node's keys, or shows those that wait for a genesis.
+func (n *initFlags) makeKeys(dir string) error {
+	id, err := newHome(dir)
+	if err != nil {
+		return err
+	}
+	n.talk("the keys are in %s; once there is a genesis: cityid node init %s --genesis FILE", dir, dir)
+	return n.print(fields(struct {
+		Node      string           `json:"node"`
+		Validator cityid.PublicKey `json:"validator"`
+	}{id.Node, id.Validator}, "node id", id.Node, "validator key", id.Validator.String()))
 }
 
 // foundAlone founds a network of one validator.

@@ -25,7 +25,7 @@ func root() *command {
 			"cityid code import lamps.csv --parent MA.156.1301.02 --dry-run",
 		},
 		sub: []*command{
-			demoCommand(), networkCommand(), nodeCommand(), keyCommand(), applicationCommand(), codeCommand(), txCommand(),
+			demoCommand(), networkCommand(), zoneCommand(), nodeCommand(), keyCommand(), applicationCommand(), codeCommand(), txCommand(),
 			searchCommand(), resolveCommand(), reportCommand(), bundleCommand(), verifyCommand(), trustCommand(), labelCommand(), attestCommand(),
 			datasetCommand(), agreementCommand(), gatewayCommand(), evidenceCommand(),
 			watchCommand(), chainCommand(), auditCommand(), feedCommand(), benchCommand(), versionCommand(), completionCommand(),

@@ -8,6 +8,7 @@ import (
 
 	"cityid"
 	"cityid/internal/registry"
+	"cityid/internal/store"
 )
 
 // Limits of what one question may list or look at.
@@ -18,7 +19,8 @@ const (
 )
 
 // Record returns the record of a code. Of a code that was never allocated the
-// error is [cityid.ErrNotFound].
+// error is [cityid.ErrNotFound], of one in the zone of a code below
+// [cityid.ErrDelegated].
 func (l *Local) Record(_ context.Context, code cityid.Code) (_ *cityid.RecordAnswer, err error) {
 	defer l.app.guardRead(&err)
 	v, h, err := l.snapshot()
@@ -29,7 +31,7 @@ func (l *Local) Record(_ context.Context, code cityid.Code) (_ *cityid.RecordAns
 	r := reader{v}
 	rec := registry.Record(r, code)
 	if rec == nil {
-		return nil, errNotAllocated(code)
+		return nil, absent(v, code)
 	}
 	return &cityid.RecordAnswer{
 		Record: *rec, Display: code.Display(), Holder: registry.Holder(r, code),
@@ -37,14 +39,19 @@ func (l *Local) Record(_ context.Context, code cityid.Code) (_ *cityid.RecordAns
 	}, nil
 }
 
-func errNotAllocated(code cityid.Code) error {
+// absent is the refusal to answer about a code of which there is no record: it is
+// another zone's, or not allocated.
+func absent(v *store.View, code cityid.Code) error {
+	if err := elsewhere(v, code); err != nil {
+		return err
+	}
 	return cityid.Errorf(cityid.ErrNotFound, "%s is not allocated", code)
 }
 
 // Children returns a page of the records below a code, in order of code: those
 // whose parent it is, or with Deep all of which it is the parent's parent and so
 // on. Below a place this includes the places that name it as theirs, which the
-// grammar alone does not show. The code must be allocated. A page may hold fewer
+// grammar alone does not show. The code must be allocated, and have no zone of its own. A page may hold fewer
 // than asked for and still name a next one, when many had to be looked at.
 func (l *Local) Children(ctx context.Context, q cityid.ChildrenQuery) (_ *cityid.RecordPage, err error) {
 	defer l.app.guardRead(&err)
@@ -58,7 +65,10 @@ func (l *Local) Children(ctx context.Context, q cityid.ChildrenQuery) (_ *cityid
 	defer v.Close()
 	r := reader{v}
 	if registry.Record(r, q.Code) == nil {
-		return nil, errNotAllocated(q.Code)
+		return nil, absent(v, q.Code)
+	}
+	if err := elsewhere(v, q.Code); err != nil {
+		return nil, err
 	}
 	page := &cityid.RecordPage{AsOf: l.asOf(h)}
 	w := newDescent(r, q)
@@ -194,7 +204,7 @@ func (l *Local) History(ctx context.Context, code cityid.Code) (_ *cityid.Histor
 	r := reader{v}
 	rec := registry.Record(r, code)
 	if rec == nil {
-		return nil, errNotAllocated(code)
+		return nil, absent(v, code)
 	}
 	out := &cityid.HistoryAnswer{Revisions: []cityid.Record{*rec}, AsOf: l.asOf(h)}
 	for n := rec.Revision - 1; n >= 1; n-- {

@@ -182,6 +182,15 @@ func TestZones(t *testing.T) {
 			t.Fatalf("children: %s, %d: %s", r.Verdict, len(r.Records), r.Message)
 		}
 	}
+	// Without proof, too, a zone above says who is to be asked.
+	_, err := h.root.Record(ctx, cityid.MustParse(cityApex+".01"))
+	wantCode(t, err, cityid.ErrDelegated)
+	_, err = h.root.Children(ctx, cityid.ChildrenQuery{Code: cityid.MustParse(cityApex), Limit: 10})
+	wantCode(t, err, cityid.ErrDelegated)
+	page, err := h.city.Zones(ctx, cityid.ZoneQuery{Limit: 10})
+	if err != nil || page.Upstream.Zone.String() != "MA.156" || len(page.Zones) != 1 || page.Zones[0].Code.String() != districtApex || page.Checkpoint == nil {
+		t.Fatalf("the city's zones are %+v: %v", page, err)
+	}
 	all() // from the genesis of each
 	for round := range 4 {
 		h.pass(t, 2*time.Minute)

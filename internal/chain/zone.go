@@ -52,7 +52,10 @@ func authorized(v *store.View, q cityid.BundleQuery) error {
 		return nil
 	case cityid.AnswerEntries:
 		for _, k := range q.Keys {
-			code, _ := cityid.CodeOfEntryKey(k)
+			code, ok := cityid.CodeOfEntryKey(k)
+			if !ok {
+				continue // refused by whoever makes the bundle
+			}
 			if own := k[0] == 'r' || k[0] == 'h' || k[0] == 'z'; own {
 				value, err := v.Get(k)
 				if err != nil {
@@ -218,7 +221,7 @@ func (l *Local) Checkpoint(ctx context.Context, from cityid.Checkpoint) (_ *city
 		return nil, nil, cityid.Errorf(cityid.ErrConflict, "the zone above has the header %s at height %d, and this node has %s: the zone forked, or this node was restored from an old copy", from.Header, from.Height, way.Point.Header)
 	}
 	op := &cityid.PostCheckpoint{Zone: way.Point.Zone, Log: *way.Point.Descent}
-	descent, err := way.Descent()
+	descent, err := way.Descent(false)
 	if err != nil {
 		return nil, nil, err
 	}
