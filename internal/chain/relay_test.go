@@ -5,6 +5,7 @@ package chain_test
 import (
 	"context"
 	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -273,5 +274,161 @@ func TestRelayWithoutZoneAbove(t *testing.T) {
 	other := &chain.Relay{Local: h.city.Local, Own: h.city, Above: []chain.Above{down{}, h.root}, Interval: time.Minute}
 	if err := other.Round(ctx); err != nil || other.Status().Checkpoint.Height < 2 {
 		t.Errorf("a relay with a second node says %v: %+v", err, other.Status())
+	}
+}
+
+// copyOf opens a copy of an engine's folder, as it was when it was taken.
+func copyOf(t *testing.T, dir string, g *chain.Genesis) *chain.Engine {
+	t.Helper()
+	e, err := chain.NewEngine(chain.EngineConfig{Genesis: g, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+// A city that is restored from an old copy and goes on with the same keys is
+// refused at its next checkpoint, and nobody believes its answers. Its two
+// histories are reported, and freeze the zone until it is said which holds.
+func TestRestoredCity(t *testing.T) {
+	root := newEngine(t, "")
+	c := chaintest.Allocation(cityApex, cityid.KindCity)
+	c.Policy = chaintest.Policy(chaintest.Key(0))
+	submit(t, root, chaintest.Allocate(c))
+	_, g := engineBelow(t, cityChain, cityApex, cityid.KindCity, root, engineChain)
+	dir, old := t.TempDir(), t.TempDir()
+	first, err := chain.NewEngine(chain.EngineConfig{Genesis: g, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	delegateTo(t, root, engineChain, cityApex, g)
+	department := func(n string) cityid.Operation {
+		return chaintest.Allocate(chaintest.Allocation(cityApex+n, cityid.KindDepartment))
+	}
+	applied(t, first, cityChain, department(".01"))
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(old, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	city := copyOf(t, dir, g)
+	h := &hierarchy{root: root, city: city, district: city}
+	pass := func(e *chain.Engine, d time.Duration) {
+		t.Helper()
+		e.Advance(d)
+		if err := e.MakeBlock(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range []string{".02", ".03"} {
+		pass(root, 2*time.Minute)
+		pass(city, 2*time.Minute)
+		applied(t, city, cityChain, department(n))
+	}
+	pass(root, 2*time.Minute)
+	pass(city, 2*time.Minute)
+	relay := &chain.Relay{Local: city.Local, Own: city, Above: []chain.Above{root}, Interval: time.Minute}
+	if err := relay.Round(ctx); err != nil {
+		t.Fatal(err)
+	}
+	at := *relay.Status().Checkpoint
+	if r := h.resolve(t, cityApex+".03", cityid.AnswerRecord); r.Verdict != verify.Valid || !r.Allocated {
+		t.Fatalf("before: %s: %s", r.Verdict, r.Message)
+	}
+
+	restored := copyOf(t, old, g)
+	later := root.Now().Add(20 * time.Minute)
+	for _, e := range []*chain.Engine{restored, root, city} {
+		e.Advance(later.Sub(e.Now()))
+	}
+	for _, n := range []string{".07", ".08"} {
+		pass(restored, 2*time.Minute)
+		applied(t, restored, cityChain, department(n))
+		pass(restored, time.Second)
+	}
+	for status(t, restored).Height < at.Height+3 {
+		pass(restored, time.Second)
+	}
+	applied(t, restored, cityChain, department(".09"))
+	pass(restored, 2*time.Minute)
+	pass(root, restored.Now().Sub(root.Now()))
+
+	// Its own relay sees it.
+	again := &chain.Relay{Local: restored.Local, Own: restored, Above: []chain.Above{root}, Interval: time.Minute}
+	if err := again.Round(ctx); cityid.CodeOf(err) != cityid.ErrConflict {
+		t.Errorf("the relay of the restored city says %v", err)
+	}
+	// The zone above sees it, if the relay does not look.
+	own, err := restored.SignedHeader(ctx, at.Height)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := verify.DecodeSignedHeader(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claimed := at
+	claimed.Header, claimed.Log = cityid.Digest(theirs.Header.Hash()), cityid.BlockLog{}
+	_, op, err := restored.Checkpoint(ctx, claimed)
+	if err != nil || op == nil {
+		t.Fatalf("checkpoint of the restored city: %v", err)
+	}
+	r, err := root.Submit(ctx, chaintest.Tx(engineChain, root.Now(), cityid.Operation{Checkpoint: op}), true)
+	if err == nil {
+		err = r.Err()
+	}
+	if code := cityid.CodeOf(err); code != cityid.ErrInvalid && code != cityid.ErrSignature && code != cityid.ErrConflict {
+		t.Errorf("the zone above says of the restored city's checkpoint: %v", err)
+	}
+	// Verifiers see it.
+	h.city = restored
+	if r := h.resolve(t, cityApex+".09", cityid.AnswerRecord); r.Verdict != verify.Invalid || r.Reason != verify.ReasonDescent {
+		t.Errorf("an answer of the restored city is %s %s: %s", r.Verdict, r.Reason, r.Message)
+	}
+
+	// Both histories have a header of the same height above the checkpoint.
+	pass(city, time.Minute)
+	pass(city, time.Minute)
+	descent := func(e *chain.Engine, height uint64) *cityid.Descent {
+		t.Helper()
+		load := func(height int64) (verify.SignedHeader, error) {
+			data, err := e.SignedHeader(ctx, uint64(height))
+			if err != nil {
+				return verify.SignedHeader{}, err
+			}
+			return verify.DecodeSignedHeader(data)
+		}
+		head, err := load(int64(height))
+		if err != nil {
+			t.Fatal(err)
+		}
+		way := &verify.Way{Head: head, Point: &verify.Point{Chain: cityChain, Height: at.Height, Header: at.Header, Time: at.Time.Std(), Next: head.Validators}}
+		d, err := way.Descent(true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	report := cityid.Operation{ReportFork: &cityid.ReportFork{Zone: cityid.MustParse(cityApex), One: *descent(city, at.Height+1), Other: descent(restored, at.Height+1)}}
+	applied(t, root, engineChain, report)
+	pass(root, time.Second)
+	for _, e := range []*chain.Engine{city, restored} {
+		h.city = e
+		if r := h.resolve(t, cityApex+".02", cityid.AnswerRecord); r.Verdict == verify.Valid || e == city && r.Reason != verify.ReasonFrozen {
+			t.Errorf("of a frozen zone: %s %s: %s", r.Verdict, r.Reason, r.Message)
+		}
+	}
+	// It is said which holds.
+	now, _, err := city.Checkpoint(ctx, cityid.Checkpoint{Height: 1 << 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+	applied(t, root, engineChain, cityid.Operation{Unfreeze: &cityid.Unfreeze{Zone: cityid.MustParse(cityApex), Fork: at.Height + 1, Checkpoint: *now}})
+	pass(root, time.Second)
+	h.city = city
+	if r := h.resolve(t, cityApex+".02", cityid.AnswerRecord); r.Verdict != verify.Valid || !r.Allocated {
+		t.Errorf("after it was said which holds: %s %s: %s", r.Verdict, r.Reason, r.Message)
 	}
 }
