@@ -5,6 +5,7 @@ package verify_test
 import (
 	"bytes"
 	"math"
+	"strings"
 	"time"
 
 	"cityid"
@@ -437,9 +438,14 @@ func (m *zoneMaker) badKnown() {
 		{"anchored-since", "a zone that was anchored again after the time wanted", verify.Undecided, verify.ReasonChangedSince, func(r *cityid.Record, z *cityid.Zone) {
 			r.Changed.Time, z.Anchored = cityid.TimeOf(m.root.at(20).header.Time), cityid.TimeOf(m.root.at(30).header.Time)
 		}},
+		{"apex-changed-since", "an apex that was changed after the time wanted", verify.Undecided, verify.ReasonChangedSince, func(_ *cityid.Record, z *cityid.Zone) {
+			z.Anchored = cityid.TimeOf(m.root.at(20).header.Time)
+		}},
+		{"apex-other-chain", "a record of the apex that was made on another chain than the root's", verify.Invalid, verify.ReasonRecord, func(r *cityid.Record, _ *cityid.Zone) { r.Changed.Chain = "sjz-2bbb" }},
+		{"apex-height", "a record of the apex that was made at the height of the root's header", verify.Invalid, verify.ReasonRecord, func(r *cityid.Record, _ *cityid.Zone) { r.Changed.Height = 42 }},
 	} {
 		v := m.add(x.name, x.description, m.known(x.change), x.verdict, x.reason)
-		if x.name == "anchored-since" {
+		if strings.HasSuffix(x.name, "-since") {
 			v.At = m.root.at(25).header.Time
 		}
 	}

@@ -494,6 +494,33 @@ func TestZoneTimes(t *testing.T) {
 	}
 }
 
+// No bundle has more zones, or proofs about them, than it may.
+func TestZoneBounds(t *testing.T) {
+	z := newZones()
+	b := z.join(t, z.refer(t, city+".33"), record(t, z.city.from(t, 12, 40), z.city.before(40), city+".33"))
+	first, last := b.Steps[0], b.Steps[1]
+	for b.Steps = nil; len(b.Steps) < verify.MaxSteps-1; {
+		b.Steps = append(b.Steps, first)
+	}
+	b.Steps = append(b.Steps, last)
+	for n := &b.Steps[verify.MaxSteps-1].Authority; len(*n) < verify.MaxAuthority; {
+		*n = append(*n, (*n)[0])
+	}
+	if _, err := verify.Decode(encode(t, b)); err != nil {
+		t.Error(err)
+	}
+	more := *b
+	more.Steps = append([]verify.Step{first}, b.Steps...)
+	if _, err := verify.Decode(cityid.MustMarshal(&more)); err == nil {
+		t.Errorf("%d steps were read", len(more.Steps))
+	}
+	many := &b.Steps[verify.MaxSteps-1].Authority
+	*many = append(*many, (*many)[0])
+	if _, err := verify.Decode(cityid.MustMarshal(b)); err == nil {
+		t.Errorf("%d proofs of authority were read", len(*many))
+	}
+}
+
 // Every octet of a bundle through two zones matters.
 func TestZoneTampering(t *testing.T) {
 	z := newZones()
