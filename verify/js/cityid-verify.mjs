@@ -2171,6 +2171,6 @@ const markMessage = (m) => sha256(utf8('cityid/source/1'), m.statement);
 
 // internals are for this module's own tests against the vectors of its parts.
 export const internals = {
-  verifySignature, readProof, proofRoot, readRangeProof, rangeRoot, Scope,
+  verifySignature, readProof, proofRoot, excludes, readRangeProof, rangeRoot, Scope,
   readValidators, readCommit, readHeader, hashHeader, signBytes, quorumMet, readRecord, certificateMessage, markMessage, octets, string, hex, unhex,
 };

@@ -5,6 +5,7 @@ package js_test
 import (
 	"encoding/hex"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -75,6 +76,55 @@ func TestRanges(t *testing.T) {
 	for i, a := range runJobs(t, sourceFile, jobs) {
 		if (want[i] == "") != (a.Error != "") || !strings.Contains(string(a.Result), want[i]) {
 			t.Errorf("%v: %s %s, want %q", jobs[i], a.Result, a.Error, want[i])
+		}
+	}
+}
+
+// TestExcludes compares which other keys a proof about one shows to be absent.
+func TestExcludes(t *testing.T) {
+	r := source(t)
+	word := func() string {
+		var b strings.Builder
+		b.WriteString("zMA")
+		for range r.IntN(5) {
+			b.WriteString([]string{".1", "2", "1", ".2", "/1", "A"}[r.IntN(6)])
+		}
+		return b.String() + "\x00"
+	}
+	var jobs []job
+	var want []bool
+	excluded := 0
+	for range 2000 {
+		edit := merkle.Tree{}.Edit()
+		for range 1 + r.IntN(12) {
+			if _, err := edit.Put([]byte(word()), merkle.ValueHash(nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		key, other := word(), word()
+		p, err := edit.Tree().Prove([]byte(key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key == other {
+			continue // a bundle does not ask for it twice
+		}
+		data, err := p.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		jobs = append(jobs, job{"op": "excludes", "proof": hex.EncodeToString(data), "key": hex.EncodeToString([]byte(key)), "other": hex.EncodeToString([]byte(other))})
+		want = append(want, p.Excludes([]byte(key), []byte(other)))
+		if want[len(want)-1] {
+			excluded++
+		}
+	}
+	if rest := len(jobs) - excluded; excluded < 200 || rest < 200 {
+		t.Errorf("%d excluded and %d not: this tests little", excluded, rest)
+	}
+	for i, a := range runJobs(t, sourceFile, jobs) {
+		if string(a.Result) != strconv.FormatBool(want[i]) {
+			t.Errorf("%v: %s %s, want %t", jobs[i], a.Result, a.Error, want[i])
 		}
 	}
 }

@@ -55,6 +55,7 @@ const ops = {
   signature: (j) => u.verifySignature(u.unhex(j.key), u.unhex(j.message), u.unhex(j.signature)),
   quorum: (j) => Boolean(u.quorumMet(j.quorum, new Set(j.keys))),
   proof: async (j) => u.hex(await u.proofRoot(u.readProof(u.unhex(j.proof)), u.string(u.unhex(j.key)), j.value === undefined ? null : u.unhex(j.value))),
+  excludes: (j) => u.excludes(u.readProof(u.unhex(j.proof)), u.string(u.unhex(j.key)), u.string(u.unhex(j.other))),
   range: async (j) => {
     const scope = new u.Scope(u.string(u.unhex(j.lo)), j.hi === null ? null : u.string(u.unhex(j.hi)), j.shallow);
     const { root, keys } = await u.rangeRoot(u.readRangeProof(u.unhex(j.proof)), scope, j.values.map(u.unhex));
