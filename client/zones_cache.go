@@ -167,6 +167,16 @@ func (s *flights) leave(key string, c *flight) {
 	}
 }
 
+// waiting returns how many want a result now.
+func (s *flights) waiting() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.by {
+		n += c.waiting
+	}
+	return n
+}
+
 // gate bounds how many questions go to a zone: at a time, and in a second.
 type gate struct {
 	slots   chan struct{}

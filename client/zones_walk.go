@@ -38,6 +38,9 @@ func (r *Rejected) Error() string {
 
 // answer returns what answers q, from the cache or from servers.
 func (z *Zones) answer(ctx context.Context, q cityid.BundleQuery) (*proven, error) {
+	if err := checkQuestion(q); err != nil {
+		return nil, err
+	}
 	q.From, q.Base = 0, 0
 	key := keyOf(q)
 	now := z.c.Now()
@@ -122,13 +125,14 @@ func (z *Zones) start(ctx context.Context, q cityid.BundleQuery) (*zone, error) 
 			case err == nil && p.next.apex == apex:
 				at = p.next
 			case err == nil: // another zone has it now
-				return z.above(apex), nil
+				z.zones.remove(apex.String())
+				return z.start(ctx, q)
 			case cityid.CodeOf(err) == cityid.ErrUnavailable && now.Before(at.until): // the zones above are away, and this one may not be
 			case cityid.CodeOf(err) == cityid.ErrUnavailable || cityid.CodeOf(err) == cityid.ErrRetry || ctx.Err() != nil:
 				return nil, err
 			default: // no longer delegated, perhaps
 				z.zones.remove(apex.String())
-				return z.above(apex), nil
+				return z.start(ctx, q)
 			}
 		}
 		return at, at.frozen
@@ -136,23 +140,18 @@ func (z *Zones) start(ctx context.Context, q cityid.BundleQuery) (*zone, error) 
 	return z.root, nil
 }
 
-// above returns the deepest zone that is kept and lies strictly above apex.
-func (z *Zones) above(apex cityid.Code) *zone {
-	for _, d := range cityid.Delegators(z.root.apex, apex) {
-		if at, ok := z.zones.get(d.String()); ok && d != apex && cityid.InZone(d, at.places, apex) && at.frozen == nil {
-			return at
-		}
-	}
-	return z.root
-}
-
-// look asks the zone above what is known of a zone now.
+// look asks the zone above what is known of a zone now; what is known of that one
+// must not be old either.
 func (z *Zones) look(ctx context.Context, at *zone) (*proven, error) {
 	ctx, cancel := context.WithTimeout(ctx, walkPatience)
 	defer cancel()
-	from := z.above(at.apex)
+	q := cityid.BundleQuery{Code: at.apex, Kind: cityid.AnswerReferral}
+	from, err := z.start(ctx, q)
+	if err != nil {
+		return nil, err
+	}
 	for range verify.MaxSteps {
-		p, err := z.ask(ctx, from, cityid.BundleQuery{Code: at.apex, Kind: cityid.AnswerReferral})
+		p, err := z.ask(ctx, from, q)
 		if err != nil {
 			var rejected *Rejected
 			if errors.As(err, &rejected) && rejected.Result.Reason == verify.ReasonFrozen {
@@ -251,17 +250,33 @@ func (z *Zones) validUntil(trust *cityid.Trust, r *verify.Result) time.Time {
 			limit(s.Known.Checkpoint.Time.Std().Add(verify.DefaultTrustingPeriod))
 		}
 		if i < len(r.Zones)-1 {
-			age := verify.DefaultMaxAgeParents
-			if i == len(r.Zones)-2 && r.Kind == cityid.AnswerReferral {
-				age = verify.DefaultMaxAgeParents
-			}
-			limit(s.AsOf.Time.Add(age))
+			limit(s.AsOf.Time.Add(verify.DefaultMaxAgeParents))
 		}
 	}
 	if r.Kind != cityid.AnswerReferral {
 		limit(r.AsOf.Time.Add(z.c.MaxAge))
 	}
 	return until
+}
+
+// checkQuestion refuses what no server has to be asked for.
+func checkQuestion(q cityid.BundleQuery) error {
+	if q.Kind != cityid.AnswerEntries {
+		if q.Code.IsZero() || len(q.Keys) > 0 {
+			return cityid.Errorf(cityid.ErrMalformed, "want a code, and keys for entries alone")
+		}
+		return nil
+	}
+	if n := len(q.Keys); n < 1 || n > verify.MaxEntries {
+		return cityid.Errorf(cityid.ErrMalformed, "%d keys: want 1 to %d", n, verify.MaxEntries)
+	}
+	for i, k := range q.Keys {
+		code, ok := cityid.CodeOfEntryKey(k)
+		if !ok || i == 0 && code != q.Code {
+			return cityid.Errorf(cityid.ErrMalformed, "key %x is not one that a bundle about %s can answer", k, q.Code)
+		}
+	}
+	return nil
 }
 
 // keyOf names a question.
@@ -285,7 +300,7 @@ func (at *zone) answers(q cityid.BundleQuery) bool {
 		return false
 	}
 	switch q.Kind {
-	case cityid.AnswerRecord, cityid.AnswerHistory:
+	case cityid.AnswerRecord, cityid.AnswerHistory, cityid.AnswerReferral:
 		return q.Code != at.apex
 	case cityid.AnswerEntries:
 		return !slices.ContainsFunc(q.Keys, func(k []byte) bool {

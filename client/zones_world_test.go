@@ -3,6 +3,7 @@
 package client_test
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -163,8 +164,8 @@ func newZonesWorld(t *testing.T, servers int) *zonesWorld {
 	w.district = w.city.below(t, "district-8", districtApex, cityid.KindDepartment, servers)
 	w.district.apply(t, chaintest.Allocate(department(districtApex+".05")))
 	w.relays = []*chain.Relay{
-		{Local: w.city.engine.Local, Own: w.city.engine, Above: []chain.Above{w.root.engine}, Interval: time.Minute},
-		{Local: w.district.engine.Local, Own: w.district.engine, Above: []chain.Above{w.city.engine}, Interval: time.Minute},
+		{Local: w.city.engine.Local, Own: w.city.engine, Above: []chain.Above{w.root.engine}, Interval: time.Minute, Logger: slog.New(slog.DiscardHandler)},
+		{Local: w.district.engine.Local, Own: w.district.engine, Above: []chain.Above{w.city.engine}, Interval: time.Minute, Logger: slog.New(slog.DiscardHandler)},
 	}
 	for _, p := range w.places() {
 		p.start(t)
