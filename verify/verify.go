@@ -311,7 +311,7 @@ func (c *checker) run() {
 			list = append(list, check{stepAuthority, (*checker).checkAuthority, false})
 		}
 		list = append(list, check{stepHeader, (*checker).readHeaders, true}, check{stepSignatures, (*checker).checkConnection, false})
-		if c.from.point != nil {
+		if c.from.point != nil && !c.from.light {
 			list = append(list, check{stepDescent, (*checker).checkDescent, false})
 		}
 		list = append(list,

@@ -25,6 +25,7 @@ type anchor struct {
 	time    cityid.Time
 	version uint32             // of the trust root; 0: a checkpoint
 	point   *cityid.Checkpoint // nil: a trust root
+	light   bool               // signatures suffice: nothing need show descent
 	trusted header.Trusted
 }
 
@@ -136,13 +137,25 @@ func (c *checker) checkNext() (string, *finding) {
 // one above. Nothing is said about z itself: not whether it is still the latest,
 // and not whether the zone is frozen.
 func CheckFrom(apex cityid.Code, z *cityid.Zone, b *Bundle, opts Options) Result {
+	return checkFrom(apex, z, b, opts, false)
+}
+
+func checkFrom(apex cityid.Code, z *cityid.Zone, b *Bundle, opts Options, light bool) Result {
 	c := checker{opts: opts.withDefaults(), b: b, base: &cityid.Trust{}}
 	c.from = below(apex, z)
+	c.from.light = light
 	c.res.Zones = []ZoneResult{{Zone: apex, Chain: z.Chain, Known: z}}
 	c.run()
 	r := c.finish()
 	r.Trust = nil
 	return r
+}
+
+// CheckUpstream is [CheckFrom] for a zone that asks the one above, of which it
+// knows a header and no block log: signatures alone show that the answer goes on
+// from that.
+func CheckUpstream(up *cityid.Upstream, b *Bundle, opts Options) Result {
+	return checkFrom(up.Zone, &cityid.Zone{Chain: up.Chain, Places: true, Checkpoint: up.Checkpoint}, b, opts, true)
 }
 
 // start begins with the first step.

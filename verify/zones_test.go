@@ -588,6 +588,13 @@ func TestCheckFrom(t *testing.T) {
 	b.Trust = verify.TagOf(&cityid.Trust{}, b.Kind, b.Code)
 	wantVerdict(t, verify.CheckFrom(apex, &other, b, o), verify.Undecided, verify.ReasonOtherTrust)
 	b = record(t, z.city.from(t, 12, 40), z.city.before(40), lamps)
+	up := &cityid.Upstream{Zone: apex, Chain: z.city.id, Checkpoint: z.city.checkpoint(12)}
+	up.Checkpoint.Log = cityid.BlockLog{} // not known
+	wantVerdict(t, verify.CheckUpstream(up, b, o), verify.Valid, "")
+	idle := record(t, z.city.from(t, 30, 38), z.city.before(38), lamps)
+	up.Checkpoint = z.city.checkpoint(30)
+	up.Checkpoint.Log = cityid.BlockLog{}
+	wantVerdict(t, verify.CheckUpstream(up, idle, o), verify.Valid, "")
 	b.Steps[0].Descent = nil
 	wantVerdict(t, verify.CheckFrom(apex, known, b, o), verify.Invalid, verify.ReasonMalformed)
 }

@@ -65,6 +65,37 @@ func (a *admin) opened(n *chain.Node) {
 	a.metrics.MustRegister(n.Collector())
 }
 
+// relays tells it what keeps the node's zone and the one above in step.
+func (a *admin) relays(r *chain.Relay) {
+	gauge := func(name, help string, value func(s *chain.RelayStatus) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { s := r.Status(); return value(&s) })
+	}
+	a.metrics.MustRegister(
+		gauge("cityid_checkpoint_height", "Height of this zone's last checkpoint in the zone above; 0 if it is not known.", func(s *chain.RelayStatus) float64 {
+			if s.Checkpoint == nil {
+				return 0
+			}
+			return float64(s.Checkpoint.Height)
+		}),
+		gauge("cityid_checkpoint_time_seconds", "Time of its header, in seconds since 1970; 0 if it is not known.", func(s *chain.RelayStatus) float64 {
+			if s.Checkpoint == nil {
+				return 0
+			}
+			return float64(s.Checkpoint.Time)
+		}),
+		gauge("cityid_followed_revision", "Revision of the apex's record in the zone above that was followed last.", func(s *chain.RelayStatus) float64 { return float64(s.Followed) }),
+		gauge("cityid_zone_frozen", "1 if the zone above has frozen this one.", func(s *chain.RelayStatus) float64 { return oneIf(s.Frozen) }),
+		gauge("cityid_relay_failing", "1 if the last look at the zone above failed.", func(s *chain.RelayStatus) float64 { return oneIf(s.Err != "") }),
+	)
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // start answers on an address, which is one of loopback, until the returned function is called.
 func (a *admin) start(ctx context.Context, address string, log *slog.Logger) (stop func() error, err error) {
 	l, err := listen(ctx, address)

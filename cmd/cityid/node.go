@@ -333,7 +333,14 @@ func (f *flags) runNode(ctx context.Context, cfg chain.Config, s *serving, relay
 	if err := n.Start(); err != nil {
 		return explainOpen(err, cfg.Home)
 	}
-	defer f.startRelay(ctx, n, relay)()
+	if relay != nil {
+		tell.relays(relay)
+	}
+	stop, err := f.startRelay(ctx, n, cfg.Home, relay)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	err = s.serve(ctx, n, func(a net.Addr) {
 		tell.answering.Store(true)
 		f.talk("node %s answers at %s", n.ID(), publicAddress(a, s.Cert != ""))
@@ -348,21 +355,26 @@ func (f *flags) runNode(ctx context.Context, cfg chain.Config, s *serving, relay
 }
 
 // startRelay relays until what it returns is called. A zone with another above it
-// whose nodes are not given goes on, but nobody sees its checkpoints.
-func (f *flags) startRelay(ctx context.Context, n *chain.Node, relay *chain.Relay) (stop func()) {
-	page, err := n.Zones(ctx, cityid.ZoneQuery{Limit: 1})
-	below := err == nil && page.Upstream != nil
-	if relay == nil && below {
-		f.talk("this zone lies below that of %s, and no node of that is given: somebody else must bring its checkpoints there (--upstream)", page.Upstream.Zone)
+// whose nodes are not given goes on, but this node brings no checkpoints there.
+func (f *flags) startRelay(ctx context.Context, n *chain.Node, home string, relay *chain.Relay) (stop func(), err error) {
+	g, err := chain.ReadGenesis(home)
+	if err != nil {
+		return nil, err
 	}
-	if relay == nil || !below {
-		return func() {}
+	switch up := g.State.Upstream; {
+	case up == nil && relay != nil:
+		return nil, usagef("--upstream: this zone, that of %s, has none above: its genesis names none", g.State.Records[0].Code)
+	case up == nil:
+		return func() {}, nil
+	case relay == nil:
+		f.talk("this zone lies below that of %s, and no node of that is given: another node must bring its checkpoints there (--upstream)", up.Zone)
+		return func() {}, nil
 	}
 	relay.Local = n.Local
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { defer close(done); relay.Run(ctx) }()
-	return func() { cancel(); <-done }
+	return func() { cancel(); <-done }, nil
 }
 
 // explainOpen adds what to do about a node that does not open.

@@ -18,6 +18,7 @@ import (
 	"cityid"
 	"cityid/client"
 	"cityid/internal/chain"
+	"cityid/verify"
 )
 
 // When the doctor begins to worry, and when something is wrong.
@@ -98,6 +99,7 @@ func nodeDoctor(f *flags) func(context.Context, []string) error {
 			d.rules(status)
 			d.trust(ctx, c)
 			d.signing(status)
+			d.zones(ctx, f, c)
 			d.others(ctx, f, status, ask)
 		}
 		t, ill := &table{head: []string{"subject", "state", "detail", "remedy"}}, 0
@@ -295,6 +297,43 @@ func (d *doctor) trust(ctx context.Context, c *client.Client) {
 	age := time.Since(last.Time.Std())
 	d.say("trust root", worse(age > trustIsOld, age > trustGetsOld), "have a quorum's officers sign the next: cityid trust draft, cityid trust sign, cityid trust publish",
 		"version %d is %d days old; verifiers trust it for 14", last.Version, int(age/(24*time.Hour)))
+}
+
+// zones looks at how a zone below another one stands to that: whether its last
+// checkpoint is young enough, and whether what is decided up there arrives.
+func (d *doctor) zones(ctx context.Context, f *flags, c *client.Client) {
+	page, err := c.Zones(ctx, cityid.ZoneQuery{Limit: 1})
+	if err != nil || page.Upstream == nil {
+		return
+	}
+	up := page.Upstream
+	age := time.Since(up.Checkpoint.Time.Std())
+	d.say("zone above", worse(age > verify.DefaultTrustingPeriod, age > verify.DefaultTrustingPeriod/3), "name a node of it that answers: upstreams",
+		"%s was followed to its header %d, %d days ago", up.Zone, up.Checkpoint.Height, int(age/(24*time.Hour)))
+	if len(d.start.upstreams) == 0 {
+		d.warn("checkpoints", "name nodes of the zone above (upstreams), unless another node of this zone relays", "this node brings none to the zone of %s", up.Zone)
+	}
+	for _, address := range d.start.upstreams {
+		subject := "checkpoint at " + address
+		above, err := f.clientOf(address, 0)
+		if err != nil {
+			d.bad(subject, "", "%v", err)
+			continue
+		}
+		w := &writing{flags: f}
+		known, err := w.zoneAt(ctx, above, page.Apex)
+		if err != nil {
+			d.warn(subject, "see that the address is right and the node runs", "%v", err)
+			continue
+		}
+		age := time.Since(known.Checkpoint.Time.Std())
+		switch remedy := "look into the log, which says what keeps checkpoints from being accepted; after 14 days: cityid zone anchor"; {
+		case known.Fork != nil:
+			d.bad(subject, "say which branch holds: cityid zone anchor", "the zone is frozen, for two headers at height %d", known.Fork.Height)
+		default:
+			d.say(subject, worse(age > verify.DefaultTrustingPeriod, age > verify.DefaultTrustingPeriod/3), remedy, "the last one is of height %d, %s old", known.Checkpoint.Height, age.Round(time.Second))
+		}
+	}
 }
 
 // signing compares what the validator signed with the blocks there are.

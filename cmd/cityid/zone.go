@@ -377,6 +377,11 @@ func (w *writing) zoneOf(ctx context.Context, code cityid.Code) (*cityid.Zone, e
 	if err != nil {
 		return nil, err
 	}
+	return w.zoneAt(ctx, c, code)
+}
+
+// zoneAt is zoneOf for a node.
+func (w *writing) zoneAt(ctx context.Context, c *client.Client, code cityid.Code) (*cityid.Zone, error) {
 	for q := (cityid.ZoneQuery{Limit: 1000}); ; {
 		page, err := c.Zones(ctx, q)
 		if err != nil {

@@ -103,11 +103,19 @@ func (r *Relay) interval() time.Duration {
 // Run relays until ctx ends. It looks six times in an interval whether there is
 // something to do, and comes again sooner after a failure.
 func (r *Relay) Run(ctx context.Context) {
+	said, failed := "", 0
 	for ctx.Err() == nil {
 		pause := r.interval() / 6
-		if err := r.Round(ctx); err != nil && ctx.Err() == nil {
-			r.log().Warn("the zone above could not be brought up to date; trying again", "error", err)
-			pause = min(pause, 30*time.Second)
+		err := r.Round(ctx)
+		if failed++; err == nil {
+			said, failed = "", 0
+		} else {
+			pause = min(pause, time.Second<<min(failed, 5))
+		}
+		// What fails at the start is mostly that there is no block yet, on either side.
+		if err != nil && failed > 2 && err.Error() != said && ctx.Err() == nil {
+			said = err.Error()
+			r.log().Warn("this zone and the one above could not be brought up to date; trying again and again", "error", err)
 		}
 		t := time.NewTimer(pause)
 		select {
@@ -173,8 +181,7 @@ func (r *Relay) ask(ctx context.Context, above Above, up *cityid.Upstream, apex 
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("the zone above answers: %w", err)
 	}
-	base := &cityid.Zone{Chain: up.Chain, Places: true, Checkpoint: up.Checkpoint}
-	res := verify.CheckFrom(up.Zone, base, b, verify.Options{Now: r.Local.app.clock(), Kind: cityid.AnswerEntries, Keys: ks, MaxAge: verify.DefaultMaxAgeParents, TrustingPeriod: 100 * verify.DefaultTrustingPeriod})
+	res := verify.CheckUpstream(up, b, verify.Options{Now: r.Local.app.clock(), Kind: cityid.AnswerEntries, Keys: ks, MaxAge: verify.DefaultMaxAgeParents, TrustingPeriod: 100 * verify.DefaultTrustingPeriod})
 	if res.Verdict != verify.Valid {
 		return nil, nil, nil, fmt.Errorf("the answer of the zone above is %s: %s", res.Verdict, res.Message)
 	}
