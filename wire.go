@@ -138,7 +138,8 @@ type NodeStatus struct {
 	Node        string       `json:"node_id,omitempty"`   // by which other nodes know this one
 	Validator   PublicKey    `json:"validator,omitempty"` // this node's key, if it validates
 	Validators  ValidatorSet `json:"validators"`
-	Mempool     int          `json:"mempool"` // transactions waiting
+	Offenders   []Offender   `json:"offenders,omitempty"` // validators that signed two histories, as blocks since the node's snapshot show
+	Mempool     int          `json:"mempool"`             // transactions waiting
 	Peers       int          `json:"peers"`
 	CatchingUp  bool         `json:"catching_up"`
 	BlocksFrom  uint64       `json:"blocks_from"`          // from this height on, the node keeps blocks with their transactions
@@ -149,6 +150,18 @@ type NodeStatus struct {
 	Rules       Ruleset      `json:"rules"`       // that the next block falls under, and what is planned
 	RulesKnown  []uint32     `json:"rules_known"` // versions the node's program has
 	Started     time.Time    `json:"started"`
+}
+
+// Offender is a validator against which there is evidence in blocks: it signed two
+// votes where it may sign one.
+type Offender struct {
+	Address   string    `json:"address"`        // of its key, as evidence has it: 40 hexadecimal digits
+	Key       PublicKey `json:"key,omitempty"`  // missing if it was no validator any more when the evidence came
+	Owner     Code      `json:"owner,omitzero"` // whose seat it was then
+	Validates bool      `json:"validates"`      // it still does
+	Times     uint64    `json:"times"`          // pieces of evidence
+	Voted     uint64    `json:"voted"`          // height of the latest two votes
+	Recorded  uint64    `json:"recorded"`       // of the block with the evidence of them
 }
 
 // Settings are the registry's parameters, rule and schemes, and the version of

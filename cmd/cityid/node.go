@@ -428,6 +428,11 @@ func (f *flags) printStatus(ctx context.Context, c *client.Client) error {
 	if p := unready(s); p != nil {
 		f.talk("warning: the program of this node has no version %d of the rules, and stops before block %d: install %s before that", p.Version, p.Height, p.Release)
 	}
+	for _, o := range s.Offenders {
+		if o.Validates {
+			f.talk("warning: %s signed two histories, at height %d last, and its votes still count: cityid node doctor says what to do", offenderText(&o), o.Voted)
+		}
+	}
 	return f.print(fields(s, "version", s.Version, "zone", s.Zone.String(), "chain", s.Chain, "height", fmt.Sprint(s.Height),
 		"node id", s.Node, "last block", fmt.Sprintf("%s, %s ago", s.Time.UTC().Format(time.RFC3339), age), "app hash", s.AppHash.String(),
 		"entries", fmt.Sprint(s.Records), "mempool", fmt.Sprint(s.Mempool), "peers", fmt.Sprint(s.Peers),

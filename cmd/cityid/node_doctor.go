@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
@@ -100,6 +101,7 @@ func nodeDoctor(f *flags) func(context.Context, []string) error {
 			d.trust(ctx, c)
 			d.signing(status)
 			d.zones(ctx, f, c)
+			d.offenders(status)
 			d.others(ctx, f, status, ask)
 		}
 		t, ill := &table{head: []string{"subject", "state", "detail", "remedy"}}, 0
@@ -353,6 +355,27 @@ func (d *doctor) signing(s *cityid.NodeStatus) {
 	default:
 		d.good("votes", "the last one was for block %d", last)
 	}
+}
+
+// offenders names the seats whose validators signed two histories.
+func (d *doctor) offenders(s *cityid.NodeStatus) {
+	for _, o := range s.Offenders {
+		d.say("seat", worse(o.Validates, true), "find out with its owner whether its key runs on two machines; then have the apex put a new key in its place: cityid network validators",
+			"%s signed two histories; the latest of %d pieces of evidence is in block %d, of votes for block %d; %s", offenderText(&o), o.Times, o.Recorded, o.Voted,
+			map[bool]string{true: "its votes still count", false: "its votes count no more"}[o.Validates])
+	}
+	if len(s.Offenders) == 0 {
+		d.good("seats", "no block has evidence against a validator")
+	}
+}
+
+// offenderText names a validator by its owner, as far as that is known.
+func offenderText(o *cityid.Offender) string {
+	text := "validator " + cmp.Or(o.Key.String(), o.Address)
+	if !o.Owner.IsZero() {
+		text += " of " + o.Owner.String()
+	}
+	return text
 }
 
 // others compares with nodes of others: chain, version, height, clock, hash.

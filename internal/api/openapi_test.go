@@ -106,7 +106,7 @@ func TestDocumentDescribesTypes(t *testing.T) {
 		cityid.Policy{}, cityid.Record{}, cityid.Delegation{}, cityid.Rekey{}, cityid.SetStatus{}, cityid.Waiting{}, cityid.RecordAnswer{}, cityid.RecordPage{},
 		cityid.HistoryAnswer{}, cityid.CrosswalkEntry{}, cityid.Scheme{}, cityid.CrosswalkAnswer{}, cityid.SearchHit{}, cityid.SearchPage{}, cityid.Attestation{}, cityid.AttestationPage{}, cityid.Target{},
 		cityid.Vote{}, cityid.Possession{}, cityid.Proposal{}, cityid.MemberVote{}, cityid.Need{}, cityid.ProposalAnswer{}, cityid.ProposalPage{},
-		cityid.Receipt{}, cityid.Tx{}, cityid.Validator{}, cityid.ValidatorSet{}, cityid.NodeStatus{}, cityid.Ruleset{}, cityid.Upgrade{}, cityid.Params{}, cityid.KindRule{},
+		cityid.Receipt{}, cityid.Tx{}, cityid.Validator{}, cityid.ValidatorSet{}, cityid.NodeStatus{}, cityid.Offender{}, cityid.Ruleset{}, cityid.Upgrade{}, cityid.Params{}, cityid.KindRule{},
 		cityid.ClassRule{}, cityid.Rule{}, cityid.Settings{}, cityid.TrustPower{}, cityid.QuorumMember{}, cityid.Quorum{},
 		cityid.TrustStatement{}, cityid.KeySignature{}, cityid.Trust{}, trustVersions{},
 		cityid.Body{}, cityid.TransactionAnswer{}, cityid.BlockTx{}, cityid.Block{}, cityid.BlockPage{}, cityid.Changes{}, cityid.EventTx{}, cityid.Event{},

@@ -165,15 +165,22 @@ func (n *Node) Accuse(height int64, home string) error {
 	return n.comet.EvidencePool().AddEvidence(e)
 }
 
-// Misbehaved returns how often the node has seen evidence of misbehaviour.
-func (n *Node) Misbehaved() float64 {
+// Misbehaved returns what the metrics say of a validator; -1: nothing.
+func (n *Node) Misbehaved(address, owner string) float64 {
 	r := prometheus.NewRegistry()
-	r.MustRegister(n.app.metrics.misbehaviour)
+	r.MustRegister(n.Collector())
 	families, err := r.Gather()
-	if err != nil || len(families) != 1 {
-		return 0
+	if err != nil {
+		return -1
 	}
-	return families[0].GetMetric()[0].GetCounter().GetValue()
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if l := m.GetLabel(); f.GetName() == "cityid_validator_misbehaviour_total" && l[0].GetValue() == address && l[1].GetValue() == owner {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return -1
 }
 
 // BlocksFrom returns the first height of which a database has the block.

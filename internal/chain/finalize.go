@@ -246,7 +246,6 @@ func (a *Application) FinalizeBlock(_ context.Context, req *abci.RequestFinalize
 	// The block is decided, so the header is signed that commits to the state
 	// before it.
 	a.track.signed(uint64(req.Height) - 1)
-	a.alarm(req)
 	if err := a.signing.check(req.Height-1, req.DecidedLastCommit.Votes); err != nil {
 		return nil, err
 	}
@@ -265,6 +264,10 @@ func (a *Application) FinalizeBlock(_ context.Context, req *abci.RequestFinalize
 			return nil, err
 		}
 	}
+	if err := a.record(s, req.Misbehavior); err != nil {
+		s.batch.Discard()
+		return nil, err
+	}
 	for _, r := range s.results {
 		a.metrics.transactions.WithLabelValues(verdict(r.Code)).Inc()
 	}
@@ -275,15 +278,6 @@ func (a *Application) FinalizeBlock(_ context.Context, req *abci.RequestFinalize
 		ConsensusParamUpdates: s.next.paramUpdates(s.rules),
 		AppHash:               s.root[:],
 	}, nil
-}
-
-// alarm reports validators that signed two histories. Removing one is for the
-// apex policy to decide: an automatic removal could be provoked.
-func (a *Application) alarm(req *abci.RequestFinalizeBlock) {
-	for _, m := range req.Misbehavior {
-		a.metrics.misbehaviour.Inc()
-		a.log.Error("a validator signed two histories: have the apex policy remove it", "address", fmt.Sprintf("%X", m.Validator.Address), "evidence", m.Type.String(), "height", m.Height)
-	}
 }
 
 // execute carries out the transactions of a block, until it is told to stop.

@@ -115,6 +115,9 @@ func (l *Local) Status(context.Context) (_ *cityid.NodeStatus, err error) {
 			s.Validator = x.Key
 		}
 	}
+	if s.Offenders, err = l.app.offenders(s.Validators.Validators); err != nil {
+		return nil, err
+	}
 	trusts, err := registry.Trusts(reader{v})
 	if err != nil {
 		return nil, err

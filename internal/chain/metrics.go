@@ -20,7 +20,6 @@ type metrics struct {
 	commit       prometheus.Histogram // Commit
 	prove        prometheus.Histogram // Bundle
 	transactions *prometheus.CounterVec
-	misbehaviour prometheus.Counter
 	badChunks    prometheus.Counter
 }
 
@@ -38,7 +37,6 @@ func newMetrics() *metrics {
 		commit:       timed("cityid_block_commit_seconds", "Time to write a block's changes to the disk."),
 		prove:        timed("cityid_bundle_seconds", "Time to make a bundle, refusals included."),
 		transactions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cityid_transactions_total", Help: "Transactions in blocks, by what became of them."}, []string{"verdict"}),
-		misbehaviour: prometheus.NewCounter(prometheus.CounterOpts{Name: "cityid_validator_misbehaviour_total", Help: "Pieces of evidence in blocks that a validator signed two histories."}),
 		badChunks:    prometheus.NewCounter(prometheus.CounterOpts{Name: "cityid_snapshot_bad_chunks_total", Help: "Parts of snapshots from peers that were not what the signed headers commit to."}),
 	}
 }
@@ -68,6 +66,7 @@ var (
 	metricSnapshot   = prometheus.NewDesc("cityid_snapshot_height", "Height of the latest snapshot served to other nodes.", nil, nil)
 	metricTaken      = prometheus.NewDesc("cityid_snapshot_time_seconds", "When it was taken, in seconds since 1970.", nil, nil)
 	metricBlocksFrom = prometheus.NewDesc("cityid_blocks_from", "Lowest height whose block is kept with its transactions.", nil, nil)
+	metricOffences   = prometheus.NewDesc("cityid_validator_misbehaviour_total", "Pieces of evidence in blocks that a validator signed two histories, by the address of its key and its owner. Without any there is one of 0.", []string{"address", "owner"}, nil)
 	metricTrustTime  = prometheus.NewDesc("cityid_trust_time_seconds", "Time of the header in it, in seconds since 1970.", nil, nil)
 )
 
@@ -79,7 +78,7 @@ type collector struct{ l *Local }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{metricHeight, metricBlockTime, metricRecords, metricMempool, metricPeers, metricCatchingUp, metricValidator, metricTrust, metricTrustTime, metricSnapshot, metricTaken, metricBlocksFrom, metricRules, metricUpgrade, metricUnready} {
+	for _, d := range []*prometheus.Desc{metricHeight, metricBlockTime, metricRecords, metricMempool, metricPeers, metricCatchingUp, metricValidator, metricTrust, metricTrustTime, metricSnapshot, metricTaken, metricBlocksFrom, metricRules, metricUpgrade, metricUnready, metricOffences} {
 		out <- d
 	}
 	for _, m := range c.l.app.metrics.all() {
@@ -119,6 +118,12 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(metricSnapshot, float64(height))
 		gauge(metricTaken, float64(at.UnixMilli())/1000)
 	}
+	for _, o := range s.Offenders {
+		out <- prometheus.MustNewConstMetric(metricOffences, prometheus.CounterValue, float64(o.Times), o.Address, o.Owner.String())
+	}
+	if len(s.Offenders) == 0 {
+		out <- prometheus.MustNewConstMetric(metricOffences, prometheus.CounterValue, 0, "", "")
+	}
 	gauge(metricRules, float64(s.Rules.Version))
 	if p := s.Rules.Plan; p != nil {
 		gauge(metricUpgrade, float64(p.Height))
@@ -134,5 +139,5 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.interval, m.execute, m.commit, m.prove, m.transactions, m.misbehaviour, m.badChunks}
+	return []prometheus.Collector{m.interval, m.execute, m.commit, m.prove, m.transactions, m.badChunks}
 }

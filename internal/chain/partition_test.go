@@ -3,10 +3,12 @@
 package chain_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"cityid"
+	"cityid/internal/chain"
 	"cityid/internal/chain/chaintest"
 	"cityid/verify"
 )
@@ -144,24 +146,74 @@ func finishPartition(t *testing.T, w *chaintest.Network, handed [][]byte) {
 }
 
 // TestDoubleSigner shows a network two votes of one validator for one height: the
-// evidence comes into a block, and every node counts it and raises the alarm.
+// evidence comes into a block, once, and every node says whose seat it is, also after a
+// restart and once the validator is another.
 func TestDoubleSigner(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts four validators")
 	}
-	w := chaintest.Start(t, 4, 500*time.Millisecond)
+	owner := cityid.MustParse("MA.156.9003")
+	var key cityid.PublicKey
+	w := chaintest.StartWith(t, 4, 500*time.Millisecond, func(g *chain.Genesis, c []chain.Config) {
+		id, err := chain.ReadIdentity(c[3].Home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key = id.Validator
+		for i := range g.State.Validators {
+			if g.State.Validators[i].Key == key {
+				g.State.Validators[i].Owner = owner
+			}
+		}
+	})
 	nodeSubmit(t, w, 0, city(1))
 	w.WaitHeight(1, 3)
+	for i := range 4 {
+		if s := status(t, w.Nodes[i]); len(s.Offenders) > 0 || w.Nodes[i].Misbehaved("", "") != 0 {
+			t.Errorf("node %d accuses somebody: %+v", i, s.Offenders)
+		}
+	}
 	if err := w.Nodes[1].Accuse(2, w.Config(3).Home); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 4 {
-		for deadline := time.Now().Add(30 * time.Second); w.Nodes[i].Misbehaved() == 0; time.Sleep(10 * time.Millisecond) {
+	flagged := func(i int) (o cityid.Offender) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			if s, err := w.Nodes[i].Status(ctx); err == nil && len(s.Offenders) > 0 {
+				o = s.Offenders[0]
+				break
+			}
 			if time.Now().After(deadline) {
 				t.Fatalf("node %d never hears of it", i)
 			}
 		}
+		if o.Key != key || o.Owner != owner || !o.Validates || o.Times != 1 || o.Voted != 2 {
+			t.Errorf("node %d says of validator %s of %s: %+v", i, key, owner, o)
+		}
+		if n := w.Nodes[i].Misbehaved(o.Address, owner.String()); n != 1 {
+			t.Errorf("node %d counts %v", i, n)
+		}
+		if ev := w.Nodes[i].LoadBlock(o.Recorded).Evidence.Evidence; len(ev) != 1 || ev[0].Height() != 2 {
+			t.Errorf("node %d: the evidence in block %d is %v", i, o.Recorded, ev)
+		}
+		return o
 	}
-	nodeSubmit(t, w, 3, city(2)) // it is for the apex to remove it
+	first := flagged(0)
+	for i := range 4 {
+		if o := flagged(i); o != first {
+			t.Errorf("node %d says %+v, and another %+v", i, o, first)
+		}
+	}
+	nodeSubmit(t, w, 3, city(2))
+	w.Restart(1)
+	if o := flagged(1); o != first {
+		t.Errorf("after a restart: %+v", o)
+	}
+	// It is for the apex to remove it.
+	set := status(t, w.Nodes[0]).Validators
+	nodeSubmit(t, w, 0, cityid.Operation{SetValidators: &cityid.SetValidators{Revision: set.Revision, Validators: slices.DeleteFunc(slices.Clone(set.Validators), func(v cityid.Validator) bool { return v.Key == key })}})
 	agree(t, w)
+	if s := status(t, w.Nodes[0]); len(s.Offenders) != 1 || s.Offenders[0].Validates || s.Offenders[0].Key != key {
+		t.Errorf("once it is removed: %+v", s.Offenders)
+	}
 }
