@@ -195,8 +195,8 @@ func (f *flags) zoneValidators(given list) ([]cityid.Validator, error) {
 		v := cityid.Validator{Power: 10}
 		var err error
 		if has {
-			if v.Power, err = strconv.ParseInt(power, 10, 64); err != nil {
-				return nil, usagef("--validator %q: want KEY or KEY=POWER", text)
+			if v.Power, err = strconv.ParseInt(power, 10, 64); err != nil || v.Power < 1 || v.Power > cityid.MaxPower {
+				return nil, usagef("--validator %q: want KEY or KEY=POWER with a power of 1 to %d", text, cityid.MaxPower)
 			}
 		}
 		if v.Key, err = f.publicKey(name); err != nil {
