@@ -98,14 +98,20 @@ func oneIf(b bool) float64 {
 
 // start answers on an address, which is one of loopback, until the returned function is called.
 func (a *admin) start(ctx context.Context, address string, log *slog.Logger) (stop func() error, err error) {
+	return startAdmin(ctx, address, a.handler(), log)
+}
+
+// startAdmin serves h on an address of loopback until the returned function is
+// called.
+func startAdmin(ctx context.Context, address string, h http.Handler, log *slog.Logger) (stop func() error, err error) {
 	l, err := listen(ctx, address)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
-	go func() { done <- web.Serve(ctx, web.NewServer(a.handler(), web.Limits{}, log), l, nil, time.Second) }()
-	log.Info("answering those who run this node", "address", l.Addr().String())
+	go func() { done <- web.Serve(ctx, web.NewServer(h, web.Limits{}, log), l, nil, time.Second) }()
+	log.Info("answering those who run this", "address", l.Addr().String())
 	return func() error {
 		cancel()
 		return <-done
@@ -124,15 +130,18 @@ func loopback(address string) error {
 	return usagef("--admin-listen %s: want an address of loopback, such as 127.0.0.1:26680: what it tells is for this machine; let a proxy hand it on", address)
 }
 
-func (a *admin) handler() http.Handler {
+func (a *admin) handler() http.Handler { return ownHost(adminMux(a.metrics, a.live, a.ready)) }
+
+// adminMux answers with what is told of every process that runs for long.
+func adminMux(metrics *prometheus.Registry, live func() []condition, ready func(context.Context) []condition) *http.ServeMux {
 	m := http.NewServeMux()
-	m.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { write(w, a.live()) })
-	m.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { write(w, a.ready(r.Context())) })
-	m.Handle("GET /metrics", promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{}))
+	m.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { write(w, live()) })
+	m.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { write(w, ready(r.Context())) })
+	m.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	m.HandleFunc("GET /debug/pprof/", pprof.Index)
 	m.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	m.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return ownHost(m)
+	return m
 }
 
 // ownHost refuses requests for another host than this machine: a page in a browser

@@ -26,7 +26,7 @@ func root() *command {
 		},
 		sub: []*command{
 			demoCommand(), networkCommand(), zoneCommand(), nodeCommand(), keyCommand(), applicationCommand(), codeCommand(), txCommand(),
-			searchCommand(), resolveCommand(), reportCommand(), bundleCommand(), verifyCommand(), trustCommand(), labelCommand(), attestCommand(),
+			searchCommand(), resolveCommand(), resolverCommand(), reportCommand(), bundleCommand(), verifyCommand(), trustCommand(), labelCommand(), attestCommand(),
 			datasetCommand(), agreementCommand(), gatewayCommand(), evidenceCommand(),
 			watchCommand(), chainCommand(), auditCommand(), feedCommand(), benchCommand(), versionCommand(), completionCommand(),
 		},

@@ -93,6 +93,7 @@ type Config struct {
 	Roots  []cityid.Code // served with all codes below them; at least one
 	Prefix string        // path before codes: "", or one such as "/ID" without a slash at its end
 	Pages  Pages         // where people are sent; nil: there are no pages
+	Try    []string      // further paths on the host that its index names; nil: those of a node
 }
 
 // Pages names the pages that this host has for people. Both methods return a
@@ -117,7 +118,10 @@ func Handler(c Config) (http.Handler, error) {
 	if c.Prefix != "" && (c.Prefix[0] != '/' || strings.HasSuffix(c.Prefix, "/") || strings.ContainsAny(c.Prefix, "%?# ")) {
 		return nil, fmt.Errorf("resolver: path prefix %q: want one such as /ID, without a slash at its end", c.Prefix)
 	}
-	h := &handler{source: c.Source, roots: slices.Clone(c.Roots), prefix: c.Prefix, pages: c.Pages}
+	h := &handler{source: c.Source, roots: slices.Clone(c.Roots), prefix: c.Prefix, pages: c.Pages, try: slices.Clone(c.Try)}
+	if h.try == nil {
+		h.try = []string{"/v1/status", "/v1/openapi.json"}
+	}
 	return web.Public(web.Methods{http.MethodGet: h.serve}), nil
 }
 
@@ -126,6 +130,7 @@ type handler struct {
 	roots  []cityid.Code
 	prefix string
 	pages  Pages
+	try    []string
 }
 
 // serve tells the paths apart.
@@ -348,7 +353,7 @@ func (h *handler) index(w http.ResponseWriter, r *http.Request) error {
 	for _, root := range h.roots {
 		try = append(try, h.path(root), h.path(root)+"?format=bundle")
 	}
-	try = append(try, "/v1/status", "/v1/openapi.json")
+	try = append(try, h.try...)
 	if format == "text/plain" {
 		text := about + "\n\nTry:\n\n  " + strings.Join(try, "\n  ") + "\n"
 		web.WriteBytes(w, r, http.StatusOK, "text/plain; charset=utf-8", []byte(text))
