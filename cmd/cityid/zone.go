@@ -138,7 +138,7 @@ func zoneGenesis(ctx context.Context, t *trustFlag, c *client.Client, trust *ver
 	out.State = registry.Genesis{Params: params, Rule: rule, Records: []cityid.Allocation{apex}, Upstream: up}
 	for _, x := range s.Schemes {
 		// A scheme whose owner stands in another zone has its home there.
-		if x.Owner.IsZero() || cityid.InZone(code, places, x.Owner) && x.Owner == code {
+		if x.Owner.IsZero() || x.Owner == code {
 			out.State.Schemes = append(out.State.Schemes, x)
 		}
 	}
