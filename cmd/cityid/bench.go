@@ -76,7 +76,7 @@ func bench(f *flags) func(context.Context, []string) error {
 	f.IntVar(&b.n, "validators", 1, "how many validators share this machine")
 	f.IntVar(&b.records, "records", 100_000, "how many codes to allocate in batches")
 	f.DurationVar(&b.span, "seconds", 5*time.Second, "how long each of the other workloads lasts, such as 5s")
-	f.Var(&b.only, "workload", "a `name` of a workload to run beside allocating in batches: single, latency, read, mixed, catch-up, restart; several times; all without it")
+	f.Var(&b.only, "workload", "a `name` of a workload to run beside allocating in batches: single, latency, read, resolver, mixed, catch-up, restart; several times; all without it")
 	f.BoolVar(&b.compare, "compare", false, "in the same run, measure the engine with its example application instead of the registry, and say the ratios")
 	f.StringVar(&b.profile, "cpu-profile", "", "`file` for a profile of the processor's time, for go tool pprof")
 	f.StringVar(&b.dir, "data", "", "an empty `folder` on the disk to measure; a temporary one without it")
@@ -89,7 +89,7 @@ func bench(f *flags) func(context.Context, []string) error {
 		}
 		for _, name := range b.only {
 			if !slices.ContainsFunc(b.steps(), func(s benchStep) bool { return s.name == name }) {
-				return usagef("--workload %s: want single, latency, read, mixed, catch-up or restart", name)
+				return usagef("--workload %s: want single, latency, read, resolver, mixed, catch-up or restart", name)
 			}
 		}
 		if b.dir == "" {
@@ -162,6 +162,7 @@ func (b *benchmark) steps() []benchStep {
 		{"single", "allocating one at a time", false, b.singles},
 		{"latency", "waiting for one proof at a time", false, b.latency},
 		{"read", "answering over HTTP", false, b.answers},
+		{"resolver", "answering through a resolver", false, b.resolver},
 		{"mixed", "answering, and carrying out one transaction for each 19 answers", false, b.mixed},
 		{"catch-up", "bringing a new replica up by all blocks", false, b.catchUp},
 		{"restart", "starting again", false, b.restart},
