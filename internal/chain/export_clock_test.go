@@ -56,3 +56,21 @@ func (v *skewedVotes) SignVote(chainID string, vote *cmtproto.Vote) error {
 	}
 	return v.PrivValidator.SignVote(chainID, vote)
 }
+
+// OnVotes has a node say what votes its validator key has signed.
+func (c *Config) OnVotes(signed func(*cmtproto.Vote)) {
+	c.votes = func(v types.PrivValidator) types.PrivValidator { return &heardVotes{v, signed} }
+}
+
+type heardVotes struct {
+	types.PrivValidator
+	signed func(*cmtproto.Vote)
+}
+
+func (v *heardVotes) SignVote(chainID string, vote *cmtproto.Vote) error {
+	if err := v.PrivValidator.SignVote(chainID, vote); err != nil {
+		return err
+	}
+	v.signed(vote)
+	return nil
+}

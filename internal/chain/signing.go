@@ -35,6 +35,15 @@ const signedKept = 16
 // signing is what a node's folder says its validator key signed, and what it signs from
 // then on: it is the validator that CometBFT has sign. Two nodes with one key that run
 // in step vote for the same blocks, but their votes have different times.
+//
+// A node that is alone with its key is never accused. What it signs is in
+// validator_state.json before anybody sees it, so that no block shows a vote above the
+// height there, whenever the process ends and however blocks come: agreed on, replayed,
+// fetched, or after a snapshot. Which votes up to the height of the start it gave is not
+// remembered, and not asked. Above it every precommit was signed by this process, of any
+// round, for a block or none, before it was sent; a vote is signed again with the time
+// and signature that it had. Nobody without the key can give a vote another signature
+// that is valid, and a block's votes were all verified when it comes to be carried out.
 type signing struct {
 	*privval.FilePV
 	address []byte // of the key, in votes

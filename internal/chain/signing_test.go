@@ -88,6 +88,8 @@ func TestSignedElsewhere(t *testing.T) {
 // folder, as an operator may who moves a node. Both vote, in step and for the same blocks,
 // until one of them sees a vote of its key that it did not give, and halts. Under the id
 // of the first, which the long mode tries, the copy may also find no peer that takes it.
+// Where the two voted for different blocks, and another node has seen both votes, there is
+// evidence in a block, against this validator and nobody else.
 func TestTwins(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts four validators and a copy of one")
@@ -125,6 +127,13 @@ func twins(t *testing.T, same bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	id, err := chain.ReadIdentity(cfg.Home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	votes := new(ballots)
+	votes.listen(w)
+	cfg.OnVotes(votes.hear(1))
 	for i := range w.Nodes {
 		w.Restart(i)
 	}
@@ -163,4 +172,5 @@ func twins(t *testing.T, same bool) {
 	}
 	w.Nodes = w.Nodes[:3]
 	agree(t, w)
+	votes.judge(t, w, id.Validator)
 }
