@@ -217,8 +217,10 @@ func (z *Zones) askOne(ctx context.Context, at *zone, s *server, q cityid.Bundle
 // detached hides the code of an error: it is no answer to the question asked.
 type detached struct{ err error }
 
+// Error returns what the error says.
 func (d detached) Error() string { return d.err.Error() }
 
+// Is knows that nobody was reached, and no code.
 func (d detached) Is(target error) bool { return target == ErrUnreachable && errors.Is(d.err, target) }
 
 // question is q as it is put to a zone's servers.

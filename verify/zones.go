@@ -133,9 +133,8 @@ func (c *checker) checkNext() (string, *finding) {
 
 // CheckFrom judges a bundle of one step that leads on from a checkpoint, which
 // the caller relies on: z is what the zone above knows of the zone of apex. It is
-// for those who keep what a referral told them, and for a zone that follows the
-// one above. Nothing is said about z itself: not whether it is still the latest,
-// and not whether the zone is frozen.
+// for those who keep what a referral told them. Nothing is said about z itself: not
+// whether it is still the latest, and not whether the zone is frozen.
 func CheckFrom(apex cityid.Code, z *cityid.Zone, b *Bundle, opts Options) Result {
 	return checkFrom(apex, z, b, opts, false)
 }

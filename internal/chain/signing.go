@@ -36,8 +36,10 @@ const signedKept = 16
 // then on: it is the validator that CometBFT has sign. Two nodes with one key that run
 // in step vote for the same blocks, but their votes have different times.
 //
-// A node that is alone with its key is never accused. What it signs is in
-// validator_state.json before anybody sees it, so that no block shows a vote above the
+// A node that is alone with its key is not accused, as long as the file system keeps
+// validator_state.json: CometBFT syncs the file before anybody sees what was signed, but
+// not the folder, which the sync of its log takes along where metadata are journaled in
+// order, as on ext4 and XFS. What the node signs is in that file, so that no block shows a vote above the
 // height there, whenever the process ends and however blocks come: agreed on, replayed,
 // fetched, or after a snapshot. Which votes up to the height of the start it gave is not
 // remembered, and not asked. Above it every precommit was signed by this process, of any
